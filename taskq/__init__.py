@@ -1,0 +1,1 @@
+"""taskq: a distributed task queue on Redis that speaks the standard library."""

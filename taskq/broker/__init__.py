@@ -1,0 +1,1 @@
+"""The face to Redis: keys, scripts, calls. The only package that imports redis."""

@@ -1,0 +1,106 @@
+"""One connection to the server: connect, send packed commands, read replies. Repeats nothing by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from redis.backoff import NoBackoff
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.retry import Retry
+
+from taskq.broker.address import Address
+from taskq.broker.call import Call, Command
+from taskq.broker.failures import is_missing_script
+
+T = TypeVar("T")
+CONNECT_TIMEOUT = 5.0  # seconds; a TLS handshake over a slow link needs one, a mistaken port must not hang
+REPLY_TIMEOUT = 15.0  # seconds without a byte; far above any script, below the 60 s for which a call is repeated
+
+
+def connection_options(address: Address, timeout: float | None) -> dict[str, Any]:
+    """Return the keyword arguments that sync and asyncio connections share; nothing is repeated inside redis-py."""
+    options: dict[str, Any] = {
+        "db": address.db,
+        "username": address.username,
+        "password": address.password,
+        "socket_timeout": timeout,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        "driver_info": None,
+    }
+    if address.scheme == "unix":
+        return options | {"path": address.path}
+    options |= {"host": address.host, "port": address.port, "socket_connect_timeout": CONNECT_TIMEOUT}
+    options["socket_keepalive"] = True
+    if address.scheme == "rediss":
+        options |= {"ssl_check_hostname": True, **dict(address.options)}
+    return options
+
+
+class Link:
+    """A connection that is opened at its first use and never reused after an error.
+
+    After a ``fork`` the child must drop its copy with ``close`` before use; sessions do so.
+    """
+
+    def __init__(self, address: Address, *, timeout: float | None = REPLY_TIMEOUT) -> None:
+        kinds: dict[str, type[Any]] = {
+            "unix": UnixDomainSocketConnection,
+            "redis": Connection,
+            "rediss": SSLConnection,
+        }
+        self.address = address
+        self._connection = kinds[address.scheme](**connection_options(address, timeout))
+
+    def connect(self) -> None:
+        """Connect and authenticate, if that is not done yet."""
+        self._connection.connect()
+
+    @property
+    def connected(self) -> bool:
+        """Whether a socket is open; the peer may have closed it since."""
+        return self._connection._sock is not None
+
+    def fileno(self) -> int:
+        """Return the socket's file descriptor, for a selector."""
+        number: int = self._connection._sock.fileno()
+        return number
+
+    def send(self, packed: bytes) -> None:
+        """Send a packed command, connecting first if needed."""
+        self._connection.send_packed_command((packed,), check_health=False)
+
+    def receive(self) -> Any:
+        """Return the next reply.
+
+        Raises:
+            Exception: redis-py's, for an error reply; the connection stays usable after it.
+        """
+        return self._connection.read_response()
+
+    def exchange(self, packed: bytes) -> Any:
+        """Send one command and return its reply."""
+        self._connection.send_packed_command((packed,), check_health=False)
+        return self._connection.read_response()
+
+    def run(self, command: Command[T]) -> T:
+        """Run a plain command once."""
+        return command.parse(self.exchange(command.pack()))
+
+    def run_script(self, call: Call[T], session: str = "", seq: int = 0) -> T:
+        """Run a script once, with its source where the server does not know it."""
+        try:
+            reply = self.exchange(call.pack(session, seq))
+        except Exception as error:
+            if not is_missing_script(error):
+                raise
+            reply = self.exchange(call.pack(session, seq, by_source=True))
+        return call.parse(reply)
+
+    def close(self) -> None:
+        """Close the socket; the next use opens a new one."""
+        self._connection.disconnect()
+
+
+Connector = Callable[[], Link]

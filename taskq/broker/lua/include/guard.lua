@@ -1,0 +1,23 @@
+-- Clock guard: after a step of the clock, an outage or a pause nobody's lease is over for one more ttl.
+local BACKWARD_US = 1000000 -- a second: what NTP slews is far smaller
+
+-- Returns the guarded time, which never runs backward, and the time before which nothing may be reaped.
+local function guarded_clock(ttl, beat)
+  local t = read_clock()
+  local meta = redis.call('HMGET', key_meta, 'tick', 'grace')
+  local tick, grace = tonumber(meta[1]), tonumber(meta[2]) or 0
+  local now = t
+  if tick and t < tick - BACKWARD_US then
+    for _, worker in ipairs(redis.call('ZRANGEBYSCORE', key_workers, '(' .. digits(t + ttl), '+inf')) do
+      redis.call('ZADD', key_workers, t + ttl, worker)
+    end
+    grace = t + ttl
+    redis.call('HINCRBY', key_meta, 'jumps', 1)
+  elseif not tick or t > tick + 3 * beat then
+    grace = t + ttl
+  else
+    now = math.max(t, tick)
+  end
+  redis.call('HSET', key_meta, 'tick', digits(now), 'grace', digits(grace))
+  return now, grace
+end

@@ -1,0 +1,20 @@
+-- Scores of the ready set: the place of a job that becomes ready now. Lower leaves first.
+local function priority_of(data)
+  local rank = string.match(data, '^%d+;%d+;[^;]*;[^;]*;[^;]*;([^;\n]*)')
+  return tonumber(rank) or 0
+end
+
+-- Returns a function from a job's stored data to its score, and one that writes the counter back.
+-- seq = max(last + 1, microseconds): it orders, tells the age of the oldest job and survives a failover.
+local function scores(discipline, last, now)
+  local seq = math.max(tonumber(last) or 0, now - 1)
+  local function score_of(data)
+    seq = seq + 1
+    if discipline == 'priority' then return priority_of(data) end
+    return discipline == 'lifo' and -seq or seq
+  end
+  local function save()
+    redis.call('HSET', key_meta, 'seq', digits(seq))
+  end
+  return score_of, save
+end

@@ -1,0 +1,30 @@
+-- A job's history: delivery;attempts;crashes;losses;defers, then a line feed and the encoded last errors.
+local function read_state(text)
+  if not text then return {0, 0, 0, 0, 0, ''} end
+  local d, a, c, l, f, errors = string.match(text, '^(%d+);(%d+);(%d+);(%d+);(%d+)\n?(.*)$')
+  if not d then return nil end
+  return {tonumber(d), tonumber(a), tonumber(c), tonumber(l), tonumber(f), errors}
+end
+
+local function write_state(id, s)
+  local line = digits(s[1]) .. ';' .. digits(s[2]) .. ';' .. digits(s[3]) .. ';' .. digits(s[4]) .. ';' .. digits(s[5])
+  redis.call('HSET', key_state, id, s[6] == '' and line or line .. '\n' .. s[6])
+end
+
+-- A lease: delivery;score;started;suspect. The score is the place to which the job goes back.
+local function read_lease(text)
+  local delivery, score, started, suspect = string.match(text, '^(%d+);([^;]+);([01]);([01])$')
+  return delivery, score, started == '1', suspect == '1'
+end
+
+-- The lease of `id` if this worker holds it as that delivery.
+local function held(id, delivery)
+  local lease = redis.call('HGET', key_lease, id)
+  if lease and string.sub(lease, 1, #delivery + 1) == delivery .. ';' then return lease end
+  return nil
+end
+
+-- Ends a job inside a script; a supervisor makes its result and follow-ups afterwards (script end).
+local function end_job(id, reason)
+  redis.call('HSET', key_ended, id, reason)
+end

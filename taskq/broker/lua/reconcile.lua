@@ -1,0 +1,28 @@
+-- reconcile: compares what a worker holds with what is leased to it; a lost claim comes back this way.
+-- Flags: allow-oom
+-- Moves: leased -> ready | suspect
+-- KEYS: meta jobs state ready lease workers wake suspect
+-- ARGV: worker then ids the worker holds
+-- Returns: {jobs given back, then held ids that are not leased}, or {'FENCED'}
+-- include clock
+-- include text
+-- include wake
+-- include state
+-- include give_back
+if not redis.call('ZSCORE', key_workers, arg_worker) then return {'FENCED'} end
+local holds, reply, back = {}, {0}, 0
+for i = REST + 1, #ARGV do
+  holds[ARGV[i]] = true
+  if redis.call('HEXISTS', key_lease, ARGV[i]) == 0 then reply[#reply + 1] = ARGV[i] end
+end
+local now = read_clock()
+local leases = redis.call('HGETALL', key_lease)
+for i = 1, #leases, 2 do
+  if not holds[leases[i]] then
+    give_back(leases[i], leases[i + 1], now)
+    back = back + 1
+  end
+end
+if back > 0 and redis.call('HGET', key_meta, 'paused') ~= '1' and redis.call('EXISTS', key_ready) == 1 then set_token() end
+reply[1] = back
+return reply

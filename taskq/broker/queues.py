@@ -1,0 +1,89 @@
+"""Calls about queues as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from taskq.broker.call import Call, make_call
+from taskq.broker.keys import SCHEMA, QueueKeys
+from taskq.broker.scripts import load
+from taskq.model.discipline import Discipline
+
+META_TTL_MS = 90 * 86_400_000  # settings of a queue that nobody declares or serves for 90 days; its jobs stay
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A queue's settings as the server has them."""
+
+    discipline: Discipline
+    maxsize: int
+    by: str
+
+
+def declare(queue: QueueKeys, discipline: Discipline | None, maxsize: int | None, who: str) -> Call[Declared]:
+    """Fix a queue at its first use; None takes the discipline or bound as it is.
+
+    The answer may differ from what was asked: then it is declared otherwise, by ``by``.
+    """
+    arguments = (SCHEMA, discipline or "", "" if maxsize is None else maxsize, who, META_TTL_MS)
+    return make_call(load()["declare"], queue, arguments, _declared)
+
+
+def purge(queue: QueueKeys, limit: int = 100) -> Call[tuple[int, int]]:
+    """End up to ``limit`` (at most 100) waiting jobs; answers how many, and how many still wait."""
+    return make_call(load()["purge"], queue, (limit,), lambda reply: (int(reply[0]), int(reply[1])))
+
+
+def pause(queue: QueueKeys, paused: bool) -> Call[bool]:
+    """Stop or resume the claiming of jobs; answers the new state."""
+    return make_call(load()["pause"], queue, (1 if paused else 0,), lambda reply: reply[0] == b"1")
+
+
+@dataclass(frozen=True, slots=True)
+class QueueInfo:
+    """A queue's lengths by state; ``oldest_ms`` is the age of a ready job at an end of the queue, None without one."""
+
+    name: str
+    discipline: str
+    maxsize: int
+    paused: bool
+    ready: int
+    delayed: int
+    running: int
+    suspect: int
+    dead: int
+    ending: int
+    outbox: int
+    quarantine: int
+    oldest_ms: int | None
+    counters: dict[str, int] = field(default_factory=dict)
+
+
+COUNTERS = (
+    "enqueued", "done", "failed", "retried", "cancelled", "expired", "crashed", "lost", "purged", "unknown",
+    "crashes", "losses", "requeued", "quarantined", "jumps",
+)  # fmt: skip
+
+
+def inspect(queue: QueueKeys) -> Call[QueueInfo]:
+    """Read a queue's lengths and counters; running is what is in no other place."""
+
+    def parse(reply: list[Any]) -> QueueInfo:
+        now = int(reply[0])
+        ready, delayed, suspect, dead, ending, outbox, quarantine, jobs = map(int, reply[1:9])
+        oldest = now // 1000 - int(reply[9]) if reply[9] else None
+        meta = {reply[i].decode(): reply[i + 1].decode("utf-8", "replace") for i in range(10, len(reply) - 1, 2)}
+        running = max(0, jobs - ready - delayed - suspect - dead - ending)
+        return QueueInfo(
+            queue.queue, meta.get("discipline", ""), int(meta.get("maxsize", 0)), meta.get("paused") == "1",
+            ready, delayed, running, suspect, dead, ending, outbox, quarantine, oldest,
+            {name: int(meta[name]) for name in COUNTERS if name in meta},
+        )  # fmt: skip
+
+    return make_call(load()["inspect"], queue, ("",), parse)
+
+
+def _declared(reply: list[Any]) -> Declared:
+    return Declared(Discipline(reply[0].decode()), int(reply[1]), reply[2].decode("utf-8", "replace"))

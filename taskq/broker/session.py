@@ -1,0 +1,175 @@
+"""A client's numbered calls: each is repeated until its answer is known, and takes effect once."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from taskq.broker.address import Address
+from taskq.broker.call import Call, Command
+from taskq.broker.connection import Link
+from taskq.broker.failures import is_broken, is_passing, reason, translate
+from taskq.errors import BrokerUnavailable, Indeterminate, TaskqError
+from taskq.model.job import random_token
+
+T = TypeVar("T")
+CALL_DEADLINE = 60.0  # seconds for which a call is repeated; the stored reply lives five minutes
+FIRST_CONTACT = 5.0  # seconds until a server that was never reached is reported
+FIRST_PAUSE = 0.05  # seconds before the first repetition; doubles
+LONGEST_PAUSE = 2.0  # seconds; a server that restarts is found soon after it is back
+
+
+def pauses(deadline: float) -> Iterator[float]:
+    """Yield the seconds to wait before each repetition, with jitter, until ``deadline`` (monotonic)."""
+    pause = FIRST_PAUSE
+    while (left := deadline - time.monotonic()) > 0:
+        yield min(left, pause * random.uniform(0.5, 1.0))
+        pause = min(LONGEST_PAUSE, pause * 2)
+
+
+class Numbering:
+    """The session's id and the number of its calls; both start afresh in a forked child.
+
+    Otherwise the child's first call would be answered with the parent's stored reply, and its job be lost.
+    """
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin a new session."""
+        self.pid = os.getpid()
+        self.session = random_token()
+        self.seq = 0
+
+    def next(self) -> int:
+        """Return the number of a new call."""
+        self.seq += 1
+        return self.seq
+
+
+class Patience:
+    """Decides after each failed attempt whether the call is repeated, and after how long.
+
+    Args:
+        address: for messages.
+        what: the operation's name, for messages.
+        limit: seconds for which a call is repeated.
+        reached: whether this server ever answered; one that never did is reported sooner.
+    """
+
+    def __init__(self, address: Address, what: str, limit: float, reached: bool) -> None:
+        self._address = address
+        self._what = what
+        self._limit = limit
+        self._started = time.monotonic()
+        self._pauses: Iterator[float] | None = None
+        self._reached = reached
+        self.sent = False
+
+    def pause_after(self, error: Exception) -> float:
+        """Return the seconds to wait before the next attempt.
+
+        Raises:
+            TaskqError: what ``error`` means, if repeating does not help or the deadline has passed.
+        """
+        if isinstance(error, TaskqError):
+            raise error
+        if not is_broken(error) and not is_passing(error):
+            raise translate(error, self._address) from None
+        if self._pauses is None:
+            patient = self.sent or self._reached
+            self._pauses = pauses(self._started + (self._limit if patient else min(self._limit, FIRST_CONTACT)))
+        pause = next(self._pauses, None)
+        if pause is None:
+            raise self._give_up(error) from None
+        return pause
+
+    def _give_up(self, error: Exception) -> TaskqError:
+        if is_passing(error):
+            return translate(error, self._address)
+        if self.sent:
+            return Indeterminate(
+                f"no answer from {self._address} ({reason(error)}); the {self._what} may have run, "
+                "repeating it with the same id is safe"
+            )
+        return BrokerUnavailable(f"server {self._address} cannot be reached: {reason(error)}")
+
+
+class Session:
+    """One connection and the calls that go over it, one at a time; any thread may use it."""
+
+    def __init__(self, address: Address, *, deadline: float = CALL_DEADLINE) -> None:
+        self._address = address
+        self._deadline = deadline
+        self._reset()
+
+    def _reset(self) -> None:
+        self._numbering = Numbering()
+        self._lock = threading.Lock()
+        self._link = Link(self._address)
+        self._reached = False
+
+    def check_fork(self) -> None:
+        """Start afresh if this process is a fork of the one that used the session."""
+        if os.getpid() != self._numbering.pid:
+            self._link.close()
+            self._reset()
+
+    def run(self, call: Call[T], deadline: float | None = None) -> T:
+        """Run a script and return its answer.
+
+        Args:
+            call: what to run; it takes effect at most once however often it is sent.
+            deadline: seconds for which it is repeated; the session's where None.
+
+        Raises:
+            Indeterminate: the deadline passed and the call may have run.
+            BrokerUnavailable: the server was not reached; nothing has run.
+            BrokerError: the server refused.
+        """
+        self.check_fork()
+        with self._lock:
+            session, seq = self._numbering.session, self._numbering.next()
+            return self._repeat(lambda: self._link.run_script(call, session, seq), deadline, call.script.name)
+
+    def read(self, command: Command[T], deadline: float | None = None) -> T:
+        """Run a plain command and return its answer; raises as ``run`` does."""
+        self.check_fork()
+        with self._lock:
+            return self._repeat(lambda: self._link.run(command), deadline, str(command.parts[0]).lower())
+
+    def _repeat(self, attempt: Callable[[], T], deadline: float | None, what: str) -> T:
+        patience: Patience | None = None
+        while True:
+            try:
+                if not self._link.connected:
+                    patience = patience or self._patience(deadline, what)
+                    self._link.connect()
+                    patience.sent = True
+                answer = attempt()
+            except Exception as error:
+                if patience is None:
+                    patience = self._patience(deadline, what)
+                    patience.sent = True
+                if is_broken(error):
+                    self._link.close()
+                pause = patience.pause_after(error)
+            except BaseException:
+                self._link.close()  # its reply may still come and must not answer the next call
+                raise
+            else:
+                self._reached = True
+                return answer
+            time.sleep(pause)
+
+    def _patience(self, deadline: float | None, what: str) -> Patience:
+        return Patience(self._address, what, self._deadline if deadline is None else deadline, self._reached)
+
+    def close(self) -> None:
+        """Close the connection; the next call opens a new one."""
+        self._link.close()

@@ -1,0 +1,147 @@
+"""Calls about a worker's lease on a queue, and about the dead ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from taskq.broker import keys
+from taskq.broker.call import Call, Command, make_call
+from taskq.broker.keys import SCHEMA, QueueKeys
+from taskq.broker.queues import META_TTL_MS
+from taskq.broker.scripts import load
+from taskq.errors import Fenced, InvalidTimeout
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTimes:
+    """How long a worker's lease lives and how often it is renewed, in seconds.
+
+    Five beats fit into a lease, so that the clock guard's threshold of three beats lies below it: an outage is noticed
+    before anybody's lease seems to be over.
+    """
+
+    beat: float = 5.0
+    ttl: float = 25.0
+
+    def __post_init__(self) -> None:
+        if not (0.01 <= self.beat <= 3600 and 5 * self.beat <= self.ttl <= 86_400):
+            raise InvalidTimeout(f"lease of {self.ttl} s with a beat of {self.beat} s: ttl must be at least 5 beats")
+
+    @property
+    def ttl_us(self) -> int:
+        """The lease in microseconds."""
+        return round(self.ttl * 1_000_000)
+
+    @property
+    def beat_us(self) -> int:
+        """The beat in microseconds."""
+        return round(self.beat * 1_000_000)
+
+
+def register(queue: QueueKeys, worker: str, times: LeaseTimes) -> Call[bool]:
+    """Give ``worker`` its lease; answers False if the id is taken."""
+    arguments = (worker, times.ttl_us, SCHEMA)
+    return make_call(load()["register"], queue, arguments, lambda reply: reply[0] == b"OK")
+
+
+def deregister(queue: QueueKeys, worker: str) -> Call[int]:
+    """Take ``worker`` off; answers how many jobs it still held, which any reaper takes at once."""
+    return make_call(load()["deregister"], queue, (worker,), lambda reply: int(reply[0]), worker=worker)
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a heartbeat saw; ``over`` are workers to reap."""
+
+    now: int
+    held: int
+    ended: int
+    outbox: int
+    revoked: int
+    over: list[str]
+
+
+def heartbeat(queue: QueueKeys, worker: str, times: LeaseTimes) -> Call[Beat]:
+    """Renew a lease.
+
+    Raises (from the call's answer):
+        Fenced: the lease is gone.
+    """
+    arguments = (worker, times.ttl_us, times.beat_us, META_TTL_MS)
+    return make_call(load()["heartbeat"], queue, arguments, _beat, worker=worker)
+
+
+def _beat(reply: list[Any]) -> Beat:
+    _check_fence(reply)
+    now, held, ended, outbox, revoked = map(int, reply[:5])
+    return Beat(now, held, ended, outbox, revoked, [name.decode() for name in reply[5:]])
+
+
+def reap(queue: QueueKeys, worker: str, times: LeaseTimes) -> Call[tuple[int, int]]:
+    """Take up to 100 jobs of a dead worker; answers how many and how many are left, -1 if it may not be reaped."""
+    arguments = (worker, times.ttl_us, times.beat_us)
+    return make_call(load()["reap"], queue, arguments, lambda reply: (int(reply[0]), int(reply[1])), worker=worker)
+
+
+def reconcile(queue: QueueKeys, worker: str, held: Sequence[str]) -> Call[tuple[int, list[str]]]:
+    """Give back what is leased to ``worker`` and not ``held``; answers how many, and which of ``held`` are not leased.
+
+    Raises (from the call's answer):
+        Fenced: the lease is gone.
+    """
+
+    def parse(reply: list[Any]) -> tuple[int, list[str]]:
+        _check_fence(reply)
+        return int(reply[0]), [name.decode() for name in reply[1:]]
+
+    return make_call(load()["reconcile"], queue, (worker, *held), parse, worker=worker)
+
+
+def _check_fence(reply: list[Any]) -> None:
+    if reply[0] == b"FENCED":
+        raise Fenced("the worker's lease is gone")
+
+
+def revoked(queue: QueueKeys) -> Command[dict[str, str]]:
+    """Read which jobs are to be dropped: id to ``r``, or ``t`` to stop it even if it runs."""
+
+    def parse(reply: list[bytes]) -> dict[str, str]:
+        return {reply[i].decode("utf-8", "replace"): reply[i + 1].decode() for i in range(0, len(reply), 2)}
+
+    return Command(("HGETALL", queue.key("revoked")), parse)
+
+
+def write_card(namespace: str, worker: str, text: bytes, ttl_ms: int) -> Command[Any]:
+    """Store what a worker says of itself."""
+    return Command(("SET", keys.card(namespace, worker), text, "PX", ttl_ms), lambda reply: reply)
+
+
+def sign_in(namespace: str, worker: str, now: int) -> Command[int]:
+    """Enter a worker in the roster with the server's time in seconds."""
+    return Command(("ZADD", keys.roster(namespace), now, worker), int)
+
+
+def sign_off(namespace: str, worker: str) -> Command[int]:
+    """Take a worker from the roster."""
+    return Command(("ZREM", keys.roster(namespace), worker), int)
+
+
+def drop_card(namespace: str, worker: str) -> Command[int]:
+    """Remove what a worker said of itself."""
+    return Command(("DEL", keys.card(namespace, worker)), int)
+
+
+def roster(namespace: str) -> Command[list[tuple[str, int]]]:
+    """Read the workers with the server's time of their last sign of life."""
+
+    def parse(reply: list[bytes]) -> list[tuple[str, int]]:
+        return [(reply[i].decode(), int(float(reply[i + 1]))) for i in range(0, len(reply), 2)]
+
+    return Command(("ZRANGE", keys.roster(namespace), 0, -1, "WITHSCORES"), parse)
+
+
+def read_card(namespace: str, worker: str) -> Command[bytes | None]:
+    """Read what a worker says of itself."""
+    return Command(("GET", keys.card(namespace, worker)), lambda reply: reply)

@@ -1,0 +1,1 @@
+"""Runs jobs: one supervisor that never runs user code, and its children."""
