@@ -1,0 +1,1 @@
+"""Measures taskq beside a bare loop over Redis, in one run, on one server: `python -m benchmarks`."""

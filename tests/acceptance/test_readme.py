@@ -1,0 +1,83 @@
+"""Every block of the README's tour runs as printed, in the printed order, in a directory where nothing else is."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from worker_kit import wait_until
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    language: str
+    marks: str
+    text: str
+
+
+def blocks() -> list[Block]:
+    return [Block(*match.groups()) for match in BLOCK.finditer(README.read_text("utf-8"))]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An empty directory with a server of its own, and the environment of a terminal in it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKQ_")}
+    scripts = str(Path(sys.executable).parent)
+    environment |= {"PATH": f"{scripts}:{environment['PATH']}", "PYTHONPATH": str(tmp_path), "PWD": str(tmp_path)}
+    yield environment
+    subprocess.run(["taskq", "server", "stop"], cwd=tmp_path, env=environment, check=False, capture_output=True)
+
+
+def test_the_tour_runs_as_printed(project: dict[str, str], tmp_path: Path) -> None:
+    background: list[subprocess.Popen[bytes]] = []
+    log = tmp_path / "worker.log"
+    try:
+        for block in blocks():
+            if block.text.startswith(("make ", "pip ")) or "skip" in block.marks:
+                continue
+            if "file=" in block.marks:
+                (tmp_path / block.marks.split("file=")[1].split()[0]).write_text(block.text)
+            elif "background" in block.marks:
+                with log.open("wb") as out:
+                    background.append(
+                        subprocess.Popen(block.text.split(), cwd=tmp_path, env=project, stdout=out, stderr=out)
+                    )
+                wait_until(lambda: "is ready: pool" in log.read_text(), "the worker of the tour is up")
+            else:
+                program = (
+                    ["sh", "-e", "-c", block.text] if block.language == "sh" else [sys.executable, "-c", block.text]
+                )
+                done = subprocess.run(
+                    program, cwd=tmp_path, env=project, capture_output=True, text=True, timeout=60, check=False
+                )
+                assert done.returncode == 0, f"{block.text}\n{done.stdout}{done.stderr}\n{log.read_text()}"
+                if "prints=" in block.marks:
+                    assert done.stdout.strip() == block.marks.split("prints=")[1].strip()
+    finally:
+        for process in background:
+            process.send_signal(signal.SIGTERM)
+        codes = [process.wait(30) for process in background]
+    assert codes == [0] * len(background)
+
+
+def test_every_block_is_run_or_says_why_not() -> None:
+    for block in blocks():
+        runs = block.language == "sh" or "file=" in block.marks or "run" in block.marks
+        assert runs, f"a block that no test runs: {block.text[:60]}"
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(((?!http)[^)#]+)", README.read_text("utf-8")))))
+def test_every_link_leads_somewhere(path: str) -> None:
+    assert (ROOT / path).exists()
