@@ -10,7 +10,7 @@ import pathlib
 import re
 import struct
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -74,20 +74,20 @@ def _read_complex(data: memoryview) -> complex:
 
 
 def _write_clock(value: datetime | time) -> bytes:
-    """Return ``ISO [fold [zone]]``; zone is a key of the tz database, or ``=`` and a fixed offset's own name."""
+    """Return ``ISO [fold [zone]]``; zone is a key of the tz database, or a fixed offset that ISO does not hold."""
     zone, name, text = value.tzinfo, "", value.isoformat()
-    if zone is None:
-        pass
-    elif type(zone) is timezone:
+    if type(zone) is timezone:
+        offset = zone.utcoffset(None)
         given = zone.tzname(None)
-        if given != timezone(zone.utcoffset(None)).tzname(None):
-            name = f"={given}"
+        named = given != timezone(offset).tzname(None)
+        if named or offset.microseconds:  # fromisoformat loses an offset of less than a second
+            name = f"={offset // timedelta(microseconds=1)}{f'={given}' if named else ''}"
     elif type(zone) is ZoneInfo and zone.key and _ZONE_KEY.fullmatch(zone.key):
-        text, name = value.replace(tzinfo=None).isoformat(), zone.key
-    else:
+        name = zone.key
+    elif zone is not None:
         raise TypeError(f"time zone {type(zone).__name__} cannot be named; use datetime.timezone or ZoneInfo(key)")
     if name:
-        return f"{text} {value.fold} {name}".encode()
+        return f"{value.replace(tzinfo=None).isoformat()} {value.fold} {name}".encode()
     return f"{text} 1".encode() if value.fold else text.encode()
 
 
@@ -96,14 +96,17 @@ def _read_clock(kind: type[_Clock], data: memoryview) -> _Clock:
     value = kind.fromisoformat(text)
     if not rest:
         return value
-    zone, name = value.tzinfo, rest[1] if len(rest) > 1 else ""
-    if name.startswith("=") and zone is not None:
-        zone = timezone(zone.utcoffset(None) or timedelta(), name[1:])
-    elif name:
-        if _ZONE_KEY.fullmatch(name) is None:
-            raise ValueError("time zone is no key of the tz database")
-        zone = ZoneInfo(name)
+    zone = _read_zone(rest[1]) if len(rest) > 1 else value.tzinfo
     return value.replace(tzinfo=zone, fold=int(rest[0]))
+
+
+def _read_zone(name: str) -> tzinfo:
+    if name.startswith("="):
+        offset, *given = name[1:].split("=", 1)
+        return timezone(timedelta(microseconds=int(offset)), *given)
+    if _ZONE_KEY.fullmatch(name) is None:
+        raise ValueError("time zone is no key of the tz database")
+    return ZoneInfo(name)
 
 
 def _read_datetime(data: memoryview) -> datetime:

@@ -102,7 +102,7 @@ class JsonCodec:
         """See ``Codec.encode``; ``types`` have no place in JSON."""
         try:
             self._check(value, 0)
-            return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+            return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
         except Refusal as refusal:
             raise refusal.error(root) from None
         except (RecursionError, ValueError) as error:

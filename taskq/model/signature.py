@@ -5,7 +5,6 @@ The arguments travel as a list where all of them are positional, else as ``{"arg
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import sys
@@ -285,6 +284,8 @@ class Signature:
                 raise BadArguments(f"task {self.name!r} lacks argument {name!r}; its signature is {self}")
 
     def _unexpected(self, name: object) -> BadArguments:
+        import difflib
+
         near = difflib.get_close_matches(name, self._named, 1) if isinstance(name, str) else []
         hint = f"did you mean {near[0]!r}?" if near else f"its signature is {self}"
         return BadArguments(f"task {self.name!r} has no argument {shorten(name)}; {hint}")

@@ -73,8 +73,8 @@ VALUES = [
     None, True, False, 0, -1, 2**63, 2**64 - 1, 2**64, -(2**63) - 1, 10**5000, -(10**5000),
     0.0, 1.5, math.inf, -math.inf, 1 + 2j, "", "ä€😀", "a\0b", b"", b"\xff", (), (1,), (1, (2, (3, (4, (5,))))),
     [], [()], set(), {1, "a", (2, 3)}, frozenset({1}), {frozenset({1})}, {}, {"a": [1, {"b": (2,)}]},
-    {1: "a"}, {True: 1, 2: 3, "x": 4, None: 5, 1.5: 6, b"k": 7}, {(1, "a"): 2}, {2**70: 1}, {frozenset({1}): {(): ()}},
-    {dt.date(2024, 2, 29): 1}, [{1: {2: ({3: 4},)}}],
+    {1: "a"}, {True: 1, 2: 3, "x": 4, None: 5, 1.5: 6, b"k": 7}, {(1, "a"): 2, "x": 3}, {2**70: 1},
+    {frozenset({1}): {(): ()}}, {dt.date(2024, 2, 29): 1}, [{1: {2: ({3: 4},)}}],
     NAIVE.min, NAIVE.max, NAIVE, NAIVE.replace(fold=1),
     dt.datetime(2024, 1, 1, tzinfo=dt.UTC), dt.datetime(2024, 1, 1, tzinfo=INDIA),
     dt.datetime(2024, 1, 1, tzinfo=dt.timezone(dt.timedelta(seconds=-3661, microseconds=7))),
@@ -117,17 +117,26 @@ def test_a_zone_of_the_database_keeps_its_key(codec, zone):
 
 
 @pytest.mark.parametrize("fold", [0, 1])
-def test_an_ambiguous_hour_keeps_its_fold(codec, fold):
-    moment = dt.datetime(2024, 10, 27, 2, 30, tzinfo=BERLIN, fold=fold)
+@pytest.mark.parametrize("zone", [None, BERLIN, dt.UTC])
+def test_an_ambiguous_hour_keeps_its_fold(codec, fold, zone):
+    moment = dt.datetime(2024, 10, 27, 2, 30, tzinfo=zone, fold=fold)
     back = trip(codec, moment)
     assert back.fold == fold
     assert back.utcoffset() == moment.utcoffset()
 
 
-def test_a_fixed_offset_keeps_its_name(codec):
-    zone = dt.timezone(dt.timedelta(hours=1), "my own zone")
+@pytest.mark.parametrize("name", ["my own = zone", ""])
+def test_a_fixed_offset_keeps_its_name(codec, name):
+    zone = dt.timezone(dt.timedelta(hours=1), name)
     back = trip(codec, dt.datetime(2024, 1, 1, tzinfo=zone, fold=1))
-    assert (back.tzname(), back.utcoffset(), back.fold) == ("my own zone", dt.timedelta(hours=1), 1)
+    assert (back.tzname(), back.utcoffset(), back.fold) == (name, dt.timedelta(hours=1), 1)
+
+
+@pytest.mark.parametrize("microseconds", [1, -1, 999_999, 3_600_000_001])
+def test_an_offset_of_microseconds_stays(codec, microseconds):
+    offset = dt.timedelta(microseconds=microseconds)
+    moment = dt.datetime(2024, 1, 1, tzinfo=dt.timezone(offset))
+    assert trip(codec, moment).utcoffset() == trip(codec, moment.timetz()).utcoffset() == offset
 
 
 def test_a_naive_datetime_stays_naive(codec):
@@ -568,6 +577,21 @@ def test_damaged_bytes_are_one_line_of_error(codec, data):
         codec.decode(data, ALL)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("deep extensions", "nested deeper than 100 levels"),
+        ("deep lists", "nested too deeply"),
+        ("trailing", "trailing characters"),
+        ("zone is a path", "no key of the tz database"),
+        ("unknown extension", "extension 127 is unknown; it was written by another program or a newer taskq"),
+    ],
+)
+def test_damaged_bytes_are_refused_for_their_own_reason(codec, name, reason):
+    with pytest.raises(SerializationError, match=reason):
+        codec.decode(DAMAGED[name], NO_CLASSES)
 
 
 def test_a_claimed_length_is_not_allocated(codec):

@@ -108,6 +108,15 @@ class Box(typing.Generic[T]):
     content: T
 
 
+@dataclasses.dataclass
+class Lamp:
+    state: Bulb | None = dataclasses.field(init=False, default=None)
+
+
+class Bulb(enum.Enum):
+    LIT = 1
+
+
 class Plain:
     pass
 
@@ -278,7 +287,7 @@ FITS = [
     (tuple[int, str], (1, "a")), (tuple[()], ()), (set[int], {1}),
     (typing.List, [1]), (typing.Tuple, (1, 2)),  # noqa: UP006 (as older code writes it)
     (typing.Optional[int], None), (typing.Union[int, str], "a"),  # noqa: UP007, UP045
-    (int | str, "a"), (int | None, 1), (list[int] | list[str], ["a"]),
+    (int | str, "a"), (int | None, 1), (list[int] | list[str], ["a"]), (tuple[int, ...] | list[int], [1]),
     (float | None, 1),
     (typing.Any, object), (object, 1), (typing.Literal["a", 1], 1), (typing.Literal[Colour.RED], Colour.RED),
     (dt.datetime, dt.datetime(2024, 1, 1, tzinfo=dt.UTC)), (dt.date, dt.date(2024, 1, 1)),
@@ -432,9 +441,18 @@ def test_binding_leaves_the_callers_values_alone():
     assert value == ["2024-01-01"]
 
 
-def test_a_large_list_that_fits_is_not_copied():
-    value = list(range(1000))
-    assert of(list[int])._fit_call((value,), {})[0][0] is value
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        (list[int], [1, 2]),
+        (list[list[int]], [[1], [2]]),
+        (dict[str, list[int]], {"a": [1]}),
+        (tuple[list[int], ...], ([1],)),
+        (tuple[list[int], int], ([1], 2)),
+    ],
+)
+def test_a_collection_that_fits_is_not_copied(annotation, value):
+    assert of(annotation)._fit_call((value,), {})[0][0] is value
 
 
 def later(x: Later, y: NoSuchName = None):  # noqa: F821
@@ -482,6 +500,12 @@ def test_the_classes_of_one_annotation_travel_in_every_argument():
         pass
 
     assert sent(Signature.of(task), {"a": (Point(1), Colour.RED)}) == (({"a": (Point(1), Colour.RED)},), {})
+
+
+def test_a_class_that_only_a_computed_field_holds_travels():
+    lamp = Lamp()
+    lamp.state = Bulb.LIT
+    assert sent(of(Lamp), lamp) == ((lamp,), {})
 
 
 class Handle:
