@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from typing import TypeVar
 
 from taskq.broker import jobs
@@ -56,6 +57,101 @@ class _Lane:
         return taken
 
 
+class _AsyncTicket:
+    """Jobs of one coroutine that wait to be sent, and the future that gets their letters."""
+
+    __slots__ = ("answer", "jobs")
+
+    def __init__(self, batch: Sequence[Job], answer: asyncio.Future[str]) -> None:
+        self.jobs = batch
+        self.answer = answer
+
+
+class _AsyncLane:
+    """Group commit for one queue and one event loop. Jobs of a caller that was cancelled before are not sent."""
+
+    def __init__(self, send: Callable[[list[Job]], Awaitable[str]]) -> None:
+        self._send = send
+        self._waiting: deque[_AsyncTicket] = deque()
+        self._courier: asyncio.Task[None] | None = None
+        self._busy = False
+
+    async def post(self, batch: Sequence[Job]) -> str:
+        """Send ``batch``: at once where nothing is under way, else with the next call."""
+        if self._busy:
+            ticket = _AsyncTicket(batch, asyncio.get_running_loop().create_future())
+            self._waiting.append(ticket)
+            return await ticket.answer
+        self._busy = True
+        try:
+            return await self._send(list(batch))
+        finally:
+            if self._waiting:
+                self._courier = asyncio.ensure_future(self._carry())
+            else:
+                self._busy = False
+
+    async def _carry(self) -> None:
+        """Send what gathered, until nothing more comes."""
+        try:
+            while tickets := self._gather():
+                try:
+                    letters = await self._send([job for ticket in tickets for job in ticket.jobs])
+                except Exception as error:
+                    for ticket in tickets:
+                        if not ticket.answer.done():
+                            ticket.answer.set_exception(error)
+                else:
+                    _answer(tickets, letters)
+        finally:
+            self._busy = False
+            for ticket in self._waiting:  # the loop is being closed
+                ticket.answer.cancel()
+            self._waiting.clear()
+
+    def _gather(self) -> list[_AsyncTicket]:
+        taken: list[_AsyncTicket] = []
+        count = size = 0
+        while self._waiting:
+            following = self._waiting[0]
+            if not following.answer.done():
+                count += len(following.jobs)
+                size += sum(len(job.data) for job in following.jobs)
+                if taken and (count > jobs.BATCH_JOBS or size > jobs.BATCH_BYTES):
+                    break
+                taken.append(following)
+            self._waiting.popleft()
+        return taken
+
+
+def _answer(tickets: list[_AsyncTicket], letters: str) -> None:
+    start = 0
+    for ticket in tickets:
+        end = start + len(ticket.jobs)
+        if not ticket.answer.done():
+            ticket.answer.set_result(letters if letters == jobs.Accept.UNDECLARED else letters[start:end])
+        start = end
+
+
+async def _close_with_loop(session: AsyncSession) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        await session.close()
+
+
+class _Loop:
+    """What one event loop has of its own."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self.session = session
+        self.lanes: dict[tuple[str, bool], _AsyncLane] = {}
+        # A loop tells nobody of its end but the async generators that began in it, as `asyncio.run` finishes them.
+        self._guard = _close_with_loop(session)
+        with contextlib.suppress(StopIteration):
+            self._guard.__anext__().send(None)
+
+
 def _hand_out(tickets: list[_Ticket], letters: str) -> None:
     start = 0
     for ticket in tickets:
@@ -84,7 +180,8 @@ class Broker:
         self._pid = os.getpid()
         self._session = Session(self.address, deadline=self._deadline)
         self._lanes: dict[tuple[str, bool], _Lane] = {}
-        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncSession] = weakref.WeakKeyDictionary()
+        self._spare: deque[Session] = deque()
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = weakref.WeakKeyDictionary()
 
     def _check_fork(self) -> None:
         if os.getpid() != self._pid:
@@ -149,27 +246,57 @@ class Broker:
             _hand_out(tickets, letters)
 
     async def aenqueue(self, queue: str, batch: Sequence[Job], *, forced: bool = False) -> str:
-        """Send jobs in the running event loop; see ``enqueue``."""
-        return await self.arun(jobs.enqueue(self.keys(queue), batch, forced=forced))
+        """Send jobs in the running event loop; what comes during a call shares the next one; see ``enqueue``."""
+        loop = self._loop()
+        lane = loop.lanes.get((queue, forced))
+        if lane is None:
+            keys, session = self.keys(queue), loop.session  # not self: it must not keep the loop's state alive
+
+            def send(merged: list[Job]) -> Awaitable[str]:
+                return session.run(jobs.enqueue(keys, merged, forced=forced))
+
+            lane = loop.lanes[queue, forced] = _AsyncLane(send)
+        return await lane.post(batch)
 
     def link(self, *, timeout: float | None = REPLY_TIMEOUT) -> Link:
         """Return a connection of its own, not yet open."""
         return Link(self.address, timeout=timeout)
 
-    def _async_session(self) -> AsyncSession:
+    @contextlib.contextmanager
+    def session(self) -> Iterator[Session]:
+        """Lend a session that nobody else uses for the length of a block; its connection is kept for the next one."""
+        self._check_fork()
+        spare = self._spare
+        try:
+            session = spare.pop()
+        except IndexError:
+            session = Session(self.address, deadline=self._deadline)
+        try:
+            yield session
+        finally:
+            spare.append(session)
+
+    def _loop(self) -> _Loop:
         self._check_fork()
         loop = asyncio.get_running_loop()
-        session = self._loops.get(loop)
-        if session is None:
-            session = self._loops[loop] = AsyncSession(self.address, deadline=self._deadline)
-        return session
+        found = self._loops.get(loop)
+        if found is None:
+            for other in [other for other in self._loops if other.is_closed()]:
+                del self._loops[other]
+            found = self._loops[loop] = _Loop(AsyncSession(self.address, deadline=self._deadline))
+        return found
+
+    def _async_session(self) -> AsyncSession:
+        return self._loop().session
 
     def close(self) -> None:
-        """Close the sync connection; the next call opens a new one."""
+        """Close the sync connections that are not in use; the next call opens a new one."""
         self._session.close()
+        for session in list(self._spare):
+            session.close()
 
     async def aclose(self) -> None:
         """Close the running loop's connection."""
-        session = self._loops.pop(asyncio.get_running_loop(), None)
-        if session is not None:
-            await session.close()
+        loop = self._loops.pop(asyncio.get_running_loop(), None)
+        if loop is not None:
+            await loop.session.close()

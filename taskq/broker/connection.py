@@ -79,6 +79,14 @@ class Link:
         """
         return self._connection.read_response()
 
+    def wait(self, seconds: float) -> bool:
+        """Wait until there is something to receive; return False if ``seconds`` passed before.
+
+        Raises:
+            Exception: redis-py's, if the connection was closed.
+        """
+        return bool(self._connection.can_read(seconds))
+
     def exchange(self, packed: bytes) -> Any:
         """Send one command and return its reply."""
         self._connection.send_packed_command((packed,), check_health=False)

@@ -96,8 +96,8 @@ def result(queue: QueueKeys, unique: str) -> Command[bytes | None]:
 
 
 def outbox(queue: QueueKeys) -> Command[list[tuple[str, bytes]]]:
-    """Read some messages that wait for their queue."""
-    return Command(("HSCAN", queue.key("outbox"), 0, "COUNT", 100), _fields)
+    """Read some messages that wait for their queue; empty only if none wait, as HSCAN's first page may be."""
+    return Command(("HRANDFIELD", queue.key("outbox"), 100, "WITHVALUES"), _fields)
 
 
 def queue_names(namespace: str) -> Command[list[str]]:
@@ -128,6 +128,5 @@ def _place(reply: list[Any]) -> Place | None:
     return Place(place.decode(), float(score) if score else None, state, data) if place else None
 
 
-def _fields(reply: list[Any]) -> list[tuple[str, bytes]]:
-    found = reply[1]
+def _fields(found: list[Any]) -> list[tuple[str, bytes]]:
     return [(found[i].decode(), found[i + 1]) for i in range(0, len(found), 2)]

@@ -75,7 +75,7 @@ def inspect(queue: QueueKeys) -> Call[QueueInfo]:
         ready, delayed, suspect, dead, ending, outbox, quarantine, jobs = map(int, reply[1:9])
         oldest = now // 1000 - int(reply[9]) if reply[9] else None
         meta = {reply[i].decode(): reply[i + 1].decode("utf-8", "replace") for i in range(10, len(reply) - 1, 2)}
-        running = max(0, jobs - ready - delayed - suspect - dead - ending)
+        running = max(0, jobs - ready - delayed - suspect - dead - ending - quarantine)
         return QueueInfo(
             queue.queue, meta.get("discipline", ""), int(meta.get("maxsize", 0)), meta.get("paused") == "1",
             ready, delayed, running, suspect, dead, ending, outbox, quarantine, oldest,

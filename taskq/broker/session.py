@@ -7,12 +7,12 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from taskq.broker.address import Address
 from taskq.broker.call import Call, Command
 from taskq.broker.connection import Link
-from taskq.broker.failures import is_broken, is_passing, reason, translate
+from taskq.broker.failures import is_broken, is_missing_script, is_passing, reason, translate
 from taskq.errors import BrokerUnavailable, Indeterminate, TaskqError
 from taskq.model.job import random_token
 
@@ -100,6 +100,17 @@ class Patience:
         return BrokerUnavailable(f"server {self._address} cannot be reached: {reason(error)}")
 
 
+class Flight(Generic[T]):
+    """A call between ``Session.begin`` and ``Session.finish``; ``sent`` while its reply is awaited."""
+
+    __slots__ = ("call", "sent", "seq")
+
+    def __init__(self, call: Call[T], seq: int) -> None:
+        self.call = call
+        self.seq = seq
+        self.sent = False
+
+
 class Session:
     """One connection and the calls that go over it, one at a time; any thread may use it."""
 
@@ -142,6 +153,44 @@ class Session:
         self.check_fork()
         with self._lock:
             return self._repeat(lambda: self._link.run(command), deadline, str(command.parts[0]).lower())
+
+    def begin(self, call: Call[T]) -> Flight[T]:
+        """Send a script and return at once; the session is taken until ``finish``, which must follow."""
+        self.check_fork()
+        self._lock.acquire()  # released by ``finish``
+        flight = Flight(call, self._numbering.next())
+        try:
+            self._link.send(call.pack(self._numbering.session, flight.seq))
+            flight.sent = True
+        except Exception:
+            self._link.close()  # ``finish`` sends it again
+        except BaseException:
+            self._link.close()
+            self._lock.release()
+            raise
+        return flight
+
+    def finish(self, flight: Flight[T], deadline: float | None = None) -> T:
+        """Return the answer of what ``begin`` sent, repeating it as ``run`` does; raises as ``run`` does."""
+        session = self._numbering.session
+        if not self._link.connected:
+            flight.sent = False
+
+        def attempt() -> T:
+            if not flight.sent:
+                return self._link.run_script(flight.call, session, flight.seq)
+            flight.sent = False
+            try:
+                return flight.call.parse(self._link.receive())
+            except Exception as error:
+                if not is_missing_script(error):
+                    raise
+            return self._link.run_script(flight.call, session, flight.seq)
+
+        try:
+            return self._repeat(attempt, deadline, flight.call.script.name)
+        finally:
+            self._lock.release()
 
     def _repeat(self, attempt: Callable[[], T], deadline: float | None, what: str) -> T:
         patience: Patience | None = None

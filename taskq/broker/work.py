@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from taskq.broker import keys
-from taskq.broker.call import Argument, Call, make_call
+from taskq.broker.call import Argument, Call, Command, make_call
 from taskq.broker.keys import QueueKeys
 from taskq.broker.scripts import load
 from taskq.errors import Fenced
@@ -50,7 +50,7 @@ class StepRequest:
 class StepReply:
     """What one step answered. Times are microseconds of the server's clock, due times 0 for none.
 
-    ``claims`` is flat: unique, state, data of each job, as bytes.
+    ``claims`` is flat: unique, state, data of each job, as bytes; the first ``apart`` of them are suspects.
     """
 
     now: int
@@ -61,6 +61,7 @@ class StepReply:
     outbox: int
     revoked: int
     ready: int
+    apart: int
     letters: str
     claims: list[bytes]
 
@@ -93,10 +94,15 @@ def step(queue: QueueKeys, worker: str, request: StepRequest) -> Call[StepReply]
 def _step_reply(reply: list[Any]) -> StepReply:
     if reply[0] == b"FENCED":
         raise Fenced("the worker's lease is gone")
-    now, next_due, suspect_due, paused, ended, outbox, revoked, ready = map(int, reply[0].split())
+    now, next_due, suspect_due, paused, ended, outbox, revoked, ready, apart = map(int, reply[0].split())
     letters = reply[1].decode()
     del reply[:2]
-    return StepReply(now, next_due, suspect_due, bool(paused), ended, outbox, revoked, ready, letters, reply)
+    return StepReply(now, next_due, suspect_due, bool(paused), ended, outbox, revoked, ready, apart, letters, reply)
+
+
+def wait(tokens: Sequence[str], seconds: float) -> Command[object]:
+    """Block until one of the queues' tokens is there; its keys are in the order in which they are looked at."""
+    return Command(("BLPOP", *tokens, f"{seconds:.3f}"), lambda reply: reply)
 
 
 def release(queue: QueueKeys, worker: str, jobs: Sequence[tuple[str, str, int]]) -> Call[str]:

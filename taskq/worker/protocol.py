@@ -20,6 +20,7 @@ from taskq.errors import ProtocolError
 PROTOCOL = 1
 MAX_FRAME = 64 * 1024 * 1024  # bytes; a batch is bounded far below, so more is a broken peer
 IGNORABLE = 0x80
+DEFERRED = "u"  # a verdict beside those of model.outcome: not run, its task or envelope is unknown here; offer it later
 _HEAD = struct.Struct("<IB")
 
 
@@ -104,6 +105,8 @@ class Hello(msgspec.Struct, frozen=True):
     error: str = ""
     url: str = ""
     namespace: str = ""
+    beat: float = 5.0
+    ttl: float = 25.0
     tasks: dict[str, TaskInfo] = {}
     queues: list[tuple[str, str, int]] = []
 

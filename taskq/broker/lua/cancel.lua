@@ -5,13 +5,16 @@
 -- ARGV: seq first id revoke
 --   revoke: '' only takes out, 'r' also revokes, 't' also asks to terminate
 -- Returns: {'C'} taken out, {'L'} with a worker, {'E'} already ending or ended, {'N'} unknown here
--- include session
 -- include text
+-- include session
 -- include state
 local REVOKED_MS = 86400000 -- a day: longer than a worker holds a job that it was told to drop
 local reply, failure = recall()
 if failure then return failure end
 if reply then return {reply} end
+if arg_revoke ~= '' and arg_revoke ~= 'r' and arg_revoke ~= 't' then
+  return redis.error_reply('TASKQ_ARGS cancel revokes by r or t, not ' .. arg_revoke)
+end
 reply = 'L'
 if redis.call('HEXISTS', key_jobs, arg_id) == 0 then
   reply = 'N'
@@ -26,7 +29,7 @@ elseif redis.call('ZSCORE', key_ready, arg_id) or redis.call('ZSCORE', key_delay
   redis.call('ZREM', key_suspect, arg_id)
   reply = 'C'
 elseif arg_revoke ~= '' then
-  redis.call('HSET', key_revoked, arg_id, arg_revoke)
+  redis.call(arg_revoke == 't' and 'HSET' or 'HSETNX', key_revoked, arg_id, arg_revoke) -- 'r' does not take back 't'
   redis.call('PEXPIRE', key_revoked, REVOKED_MS)
 end
 remember(reply)

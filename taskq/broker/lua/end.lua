@@ -10,31 +10,41 @@
 -- include state
 -- include publish
 -- include bury
-local count, letters, now = tonumber(arg_jobs), {}, read_clock()
-local announce, flush = announcer(arg_channels, arg_queue)
-local after = REST + 7 * count
+local COUNTED = {crashed = true, lost = true, cancelled = true, expired = true, purged = true, unknown = true}
+local count, letters, now = whole(arg_jobs), {}, read_clock()
+local after = REST + 7 * (count or 0)
+if not count or #KEYS ~= FIXED + count or #ARGV < after or (#ARGV - after) % 3 ~= 0 then
+  return redis.error_reply('TASKQ_ARGS end was given ' .. #ARGV .. ' values that do not fit')
+end
 for i = 1, count do
-  local at = REST + 7 * (i - 1)
-  local id, reason, record = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  if not whole(ARGV[REST + 7 * i - 3]) then return redis.error_reply('TASKQ_ARGS a time-to-live is no number') end
+end
+local follow_ups = {}
+for k = after + 1, #ARGV, 3 do
+  local list = follow_ups[ARGV[k]] or {}
+  follow_ups[ARGV[k]] = list
+  list[#list + 1], list[#list + 2] = ARGV[k + 1], ARGV[k + 2]
+end
+local announce, flush = announcer(arg_channels, arg_queue)
+for i = 1, count do
+  local id, reason, record, ttl, reply, dead, errors = unpack(ARGV, REST + 7 * i - 6, REST + 7 * i)
   letters[i] = redis.call('HGET', key_ended, id) == reason and 'A' or 'S'
   if letters[i] == 'A' then
-    for k = after + 1, #ARGV, 3 do
-      if tonumber(ARGV[k]) == i then redis.call('HSET', key_outbox, ARGV[k + 1], ARGV[k + 2]) end
-    end
+    if follow_ups[tostring(i)] then call_chunked('HSET', key_outbox, follow_ups[tostring(i)], 2000) end
     if record ~= '' then
-      redis.call('SET', KEYS[FIXED + i], record, 'PX', ARGV[at + 4])
-      announce(id, ARGV[at + 5], record)
+      if tonumber(ttl) > 0 then redis.call('SET', KEYS[FIXED + i], record, 'PX', ttl) end
+      announce(id, reply, record)
     end
-    if ARGV[at + 6] == '1' then
+    if dead == '1' and redis.call('HEXISTS', key_jobs, id) == 1 then
       local state = read_state(redis.call('HGET', key_state, id)) or read_state(nil)
-      state[6] = ARGV[at + 7]
+      if errors ~= '' then state[6] = errors end
       write_state(id, state)
       bury(id, now)
     else
       redis.call('HDEL', key_jobs, id)
       redis.call('HDEL', key_state, id)
     end
-    redis.call('HINCRBY', key_meta, reason, 1)
+    if COUNTED[reason] then redis.call('HINCRBY', key_meta, reason, 1) end
     redis.call('HDEL', key_revoked, id)
     redis.call('HDEL', key_ended, id)
   end

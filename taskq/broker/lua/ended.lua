@@ -10,16 +10,16 @@
 local reply = {digits(read_clock())}
 local found
 if arg_only ~= '' then
-  found = {arg_only, redis.call('HGET', key_ended, arg_only) or nil}
+  local reason = redis.call('HGET', key_ended, arg_only)
+  found = reason and {arg_only, reason} or {}
 else
-  found = redis.call('HSCAN', key_ended, '0', 'COUNT', 50)[2]
+  -- Not HSCAN: it finds nothing in the first buckets of a hash that was emptied from there.
+  found = redis.call('HRANDFIELD', key_ended, 50, 'WITHVALUES')
 end
-for i = 1, math.min(#found, 100), 2 do
-  if found[i + 1] then
-    reply[#reply + 1] = found[i]
-    reply[#reply + 1] = found[i + 1]
-    reply[#reply + 1] = redis.call('HGET', key_state, found[i]) or ''
-    reply[#reply + 1] = redis.call('HGET', key_jobs, found[i]) or ''
-  end
+for i = 1, #found, 2 do
+  reply[#reply + 1] = found[i]
+  reply[#reply + 1] = found[i + 1]
+  reply[#reply + 1] = redis.call('HGET', key_state, found[i]) or ''
+  reply[#reply + 1] = redis.call('HGET', key_jobs, found[i]) or ''
 end
 return reply

@@ -1,39 +1,34 @@
 -- enqueue: accepts jobs as ready or delayed, each id at most once, up to the queue's bound.
 -- Flags: none
 -- Moves: new -> ready | delayed
--- KEYS: session meta jobs state ready delayed wake
+-- KEYS: session meta jobs ready delayed wake
 -- ARGV: seq first forced then per job: id delay_ms data
 --   forced '1' passes the bound; a batch is accepted as a prefix
 -- Returns: {letters}, one a job: A accepted, D known with the same content, C known with another, F full; or {'U'} undeclared
 -- include clock
 -- include text
 -- include session
--- include wake
 -- include order
+-- include envelope
 local reply, failure = recall()
 if failure then return failure end
 if reply then return {reply} end
 if (#ARGV - REST) % 3 ~= 0 then return redis.error_reply('TASKQ_ARGS enqueue takes three values a job') end
 for i = REST + 1, #ARGV, 3 do
-  if ARGV[i] == '' or not string.find(ARGV[i + 1], '^%d+$') or not string.find(ARGV[i + 2], '^%d+;') then
-    return redis.error_reply('TASKQ_ARGS job ' .. ARGV[i] .. ' is malformed')
-  end
-  local rank = priority_of('0;' .. ARGV[i + 2])
-  if rank ~= rank or rank - rank ~= 0 then return redis.error_reply('TASKQ_PRIORITY ' .. ARGV[i]) end
+  local wrong = fault(ARGV[i], ARGV[i + 1], ARGV[i + 2])
+  if wrong then return redis.error_reply(wrong .. ' ' .. ARGV[i]) end
 end
 local meta = redis.call('HMGET', key_meta, 'discipline', 'maxsize', 'seq', 'paused')
 if not meta[1] then return {'U'} end
 local now = read_clock()
-local room = math.huge
-local maxsize = tonumber(meta[2]) or 0
-if maxsize > 0 and arg_forced ~= '1' then
-  room = maxsize - redis.call('ZCARD', key_ready) - redis.call('ZCARD', key_delayed)
-end
+-- Keys of a wrong type show themselves here, before the first write.
+local waiting, token = redis.call('ZCARD', key_ready) + redis.call('ZCARD', key_delayed), redis.call('LLEN', key_wake)
+local maxsize, room = tonumber(meta[2]) or 0, math.huge
+if maxsize > 0 and arg_forced ~= '1' then room = maxsize - waiting end
 local score_of, save = scores(meta[1], meta[3], now)
-local stamp = digits(math.floor(now / 1000)) .. ';'
-local letters, ready, delayed, earliest = {}, {}, {}, nil
+local letters, ready, delayed, earliest, since = {}, {}, {}, nil, stamp(now)
 for i = REST + 1, #ARGV, 3 do
-  local id, data = ARGV[i], stamp .. ARGV[i + 2]
+  local id, data = ARGV[i], since .. ARGV[i + 2]
   local letter = 'F'
   if room <= 0 and redis.call('HEXISTS', key_jobs, id) == 0 then
     room = -1 -- the rest of the batch stays out: what is accepted is a prefix
@@ -42,11 +37,12 @@ for i = REST + 1, #ARGV, 3 do
     letter = string.sub(old, (string.find(old, ';', 1, true) or 0) + 1) == ARGV[i + 2] and 'D' or 'C'
   else
     letter, room = 'A', room - 1
-    if ARGV[i + 1] == '0' then
+    local delay = tonumber(ARGV[i + 1])
+    if delay == 0 then
       ready[#ready + 1] = score_of(data)
       ready[#ready + 1] = id
     else
-      local due = now + tonumber(ARGV[i + 1]) * 1000
+      local due = now + delay * 1000
       delayed[#delayed + 1] = due
       delayed[#delayed + 1] = id
       if not earliest or due < earliest then earliest = due end
@@ -54,18 +50,18 @@ for i = REST + 1, #ARGV, 3 do
   end
   letters[#letters + 1] = letter
 end
+local wake = #ready > 0 and meta[4] ~= '1'
 if #ready > 0 then
   call_chunked('ZADD', key_ready, ready, 2000)
   save()
-  if meta[4] ~= '1' then set_token() end
 end
 if #delayed > 0 then
   local first = redis.call('ZRANGE', key_delayed, 0, 0, 'WITHSCORES')
   call_chunked('ZADD', key_delayed, delayed, 2000)
-  if not first[2] or tonumber(first[2]) > earliest then set_token() end
+  if not first[2] or tonumber(first[2]) > earliest then wake = true end
 end
-local accepted = (#ready + #delayed) / 2
-if accepted > 0 then redis.call('HINCRBY', key_meta, 'enqueued', accepted) end
+if wake and token == 0 then redis.call('RPUSH', key_wake, '1') end
+if #ready + #delayed > 0 then redis.call('HINCRBY', key_meta, 'enqueued', (#ready + #delayed) / 2) end
 reply = table.concat(letters)
 remember(reply)
 return {reply}

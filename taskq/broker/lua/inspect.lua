@@ -1,7 +1,7 @@
 -- inspect: reads a queue's lengths and counters, or where one job is.
 -- Flags: no-writes
 -- Moves: none
--- KEYS: meta jobs state ready delayed workers dead ended outbox suspect quarantine revoked
+-- KEYS: meta jobs state ready delayed dead ended outbox suspect quarantine revoked
 -- ARGV: id
 -- Returns: without id {now, ready, delayed, suspect, dead, ended, outbox, quarantine, jobs, oldest ready, meta fields...};
 --   with id {place, score, state, data}, place '' if unknown

@@ -1,17 +1,27 @@
 -- purge: ends waiting jobs, up to 100 a call.
 -- Flags: allow-oom
--- Moves: ready | delayed -> ended
--- KEYS: jobs ready delayed wake ended
--- ARGV: limit
+-- Moves: ready | delayed | suspect -> ended
+-- KEYS: session ready delayed wake ended suspect
+-- ARGV: seq first limit
 -- Returns: {jobs ended, jobs left waiting}
 -- include text
+-- include session
 -- include state
-local limit, done = math.min(tonumber(arg_limit), 100), 0
-for _, source in ipairs({key_ready, key_delayed}) do
+local reply, failure = recall()
+if failure then return failure end
+if reply then
+  local done, left = string.match(reply, '^(%d+) (%d+)$')
+  return {tonumber(done), tonumber(left)}
+end
+local limit, done, left = whole(arg_limit), 0, 0
+if not limit then return redis.error_reply('TASKQ_ARGS purge takes a number of jobs') end
+limit = math.min(limit, 100)
+for _, source in ipairs({key_ready, key_delayed, key_suspect}) do
   local ids = limit > done and redis.call('ZRANGE', source, 0, limit - done - 1) or {}
   for _, id in ipairs(ids) do end_job(id, 'purged') end
   if #ids > 0 then redis.call('ZREM', source, unpack(ids)) end
-  done = done + #ids
+  done, left = done + #ids, left + redis.call('ZCARD', source)
 end
 if redis.call('EXISTS', key_ready) == 0 then redis.call('DEL', key_wake) end
-return {done, redis.call('ZCARD', key_ready) + redis.call('ZCARD', key_delayed)}
+remember(done .. ' ' .. left)
+return {done, left}

@@ -1,34 +1,35 @@
 -- reap: takes the jobs of a worker whose lease is over; only those marked started are charged.
 -- Flags: allow-oom
--- Moves: leased -> ready | suspect | ended
--- KEYS: meta jobs state ready lease workers wake ended suspect
+-- Moves: leased -> ready | suspect | ended | quarantine
+-- KEYS: meta jobs state ready lease workers wake ended suspect quarantine
 -- ARGV: worker ttl_us beat_us
 -- Returns: {jobs moved, jobs left}; {0, -1} if the worker lives or nothing may be reaped yet
 -- include clock
 -- include text
 -- include wake
 -- include state
+-- include quarantine
 -- include give_back
 -- include charge
 -- include guard
-local now, grace = guarded_clock(tonumber(arg_ttl_us), tonumber(arg_beat_us))
+local ttl, beat = whole(arg_ttl_us), whole(arg_beat_us)
+if not ttl or not beat then return redis.error_reply('TASKQ_ARGS reap takes a ttl and a beat') end
+local now, grace = guarded_clock(ttl, beat)
 local deadline = redis.call('ZSCORE', key_workers, arg_worker)
 if now < grace or not deadline or tonumber(deadline) >= now then return {0, -1} end
-local found = redis.call('HSCAN', key_lease, '0', 'COUNT', 100)[2]
-local moved = math.min(#found / 2, 100)
-for i = 1, 2 * moved, 2 do
+-- Not HSCAN: it may find nothing in the first buckets of a hash that was emptied from there.
+local found = redis.call('HRANDFIELD', key_lease, 100, 'WITHVALUES')
+for i = 1, #found, 2 do
   local id, lease = found[i], found[i + 1]
-  local delivery, _, started = read_lease(lease)
-  if not delivery or redis.call('HEXISTS', key_jobs, id) == 0 then
-    redis.call('HDEL', key_lease, id)
-  elseif started then
+  local _, _, started = read_lease(lease)
+  if started and redis.call('HEXISTS', key_jobs, id) == 1 then
     charge(id, lease, false, now)
     redis.call('HINCRBY', key_meta, 'losses', 1)
   else
     give_back(id, lease, now)
   end
 end
-if redis.call('HGET', key_meta, 'paused') ~= '1' and redis.call('EXISTS', key_ready) == 1 then set_token() end
+offer_token()
 local left = redis.call('HLEN', key_lease)
 if left == 0 then redis.call('ZREM', key_workers, arg_worker) end
-return {moved, left}
+return {#found / 2, left}

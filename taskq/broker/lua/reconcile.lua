@@ -1,16 +1,26 @@
 -- reconcile: compares what a worker holds with what is leased to it; a lost claim comes back this way.
 -- Flags: allow-oom
--- Moves: leased -> ready | suspect
--- KEYS: meta jobs state ready lease workers wake suspect
--- ARGV: worker then ids the worker holds
+-- Moves: leased -> ready | suspect | quarantine
+-- KEYS: session meta jobs state ready lease workers wake suspect quarantine
+-- ARGV: seq first worker then ids the worker holds
 -- Returns: {jobs given back, then held ids that are not leased}, or {'FENCED'}
 -- include clock
 -- include text
+-- include session
 -- include wake
 -- include state
+-- include quarantine
 -- include give_back
-if not redis.call('ZSCORE', key_workers, arg_worker) then return {'FENCED'} end
+local stored, failure = recall()
+if failure then return failure end
 local holds, reply, back = {}, {0}, 0
+if stored then
+  for word in string.gmatch(stored, '[^ ]+') do reply[#reply + 1] = word end
+  table.remove(reply, 1)
+  reply[1] = tonumber(reply[1])
+  return reply
+end
+if not redis.call('ZSCORE', key_workers, arg_worker) then return {'FENCED'} end
 for i = REST + 1, #ARGV do
   holds[ARGV[i]] = true
   if redis.call('HEXISTS', key_lease, ARGV[i]) == 0 then reply[#reply + 1] = ARGV[i] end
@@ -23,6 +33,7 @@ for i = 1, #leases, 2 do
     back = back + 1
   end
 end
-if back > 0 and redis.call('HGET', key_meta, 'paused') ~= '1' and redis.call('EXISTS', key_ready) == 1 then set_token() end
+if back > 0 then offer_token() end
 reply[1] = back
+remember(table.concat(reply, ' '))
 return reply

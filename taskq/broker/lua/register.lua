@@ -1,12 +1,21 @@
--- register: gives a worker its lease on a queue, under an id that was never used before.
+-- register: gives a worker its lease on a queue, under an id that is not in use.
 -- Flags: allow-oom
 -- Moves: none
--- KEYS: meta workers
--- ARGV: worker ttl_us schema
+-- KEYS: session meta jobs state ready delayed workers wake dead ended outbox suspect quarantine revoked
+-- ARGV: seq first worker ttl_us schema
 -- Returns: {'OK'}, {'TAKEN'} if the id is registered
 -- include clock
 -- include text
-local schema = redis.call('HGET', key_meta, 'schema')
-if schema and (tonumber(schema) or math.huge) > tonumber(arg_schema) then return redis.error_reply('TASKQ_SCHEMA ' .. schema) end
-local deadline = digits(read_clock() + tonumber(arg_ttl_us))
-return {redis.call('ZADD', key_workers, 'NX', deadline, arg_worker) == 1 and 'OK' or 'TAKEN'}
+-- include session
+-- include types
+local reply, failure = recall()
+if failure then return failure end
+if reply then return {reply} end
+local wrong = wrong_type()
+if wrong then return wrong end
+local schema, ttl = redis.call('HGET', key_meta, 'schema'), whole(arg_ttl_us)
+if schema and (whole(schema) or math.huge) > tonumber(arg_schema) then return redis.error_reply('TASKQ_SCHEMA ' .. schema) end
+if not ttl or arg_worker == '' then return redis.error_reply('TASKQ_ARGS register takes a worker and its ttl') end
+reply = redis.call('ZADD', key_workers, 'NX', digits(read_clock() + ttl), arg_worker) == 1 and 'OK' or 'TAKEN'
+remember(reply)
+return {reply}

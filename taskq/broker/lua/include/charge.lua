@@ -7,6 +7,11 @@ local MAX_BACKOFF = 60000000 -- us: a suspect is looked at again within a minute
 local function charge(id, lease, crashed, now, errors)
   local delivery, score = read_lease(lease)
   local state = read_state(redis.call('HGET', key_state, id)) or read_state(nil)
+  if not delivery then
+    quarantine(id, now)
+    redis.call('HDEL', key_lease, id)
+    return
+  end
   state[1] = tonumber(delivery)
   if crashed then state[3] = state[3] + 1 else state[4] = state[4] + 1 end
   if errors and errors ~= '' then state[6] = errors end
@@ -15,7 +20,7 @@ local function charge(id, lease, crashed, now, errors)
     end_job(id, 'crashed')
   elseif state[4] >= MAX_LOSSES then
     end_job(id, 'lost')
-  elseif state[3] > 0 or state[4] > 1 then
+  elseif is_suspect(state) then
     local times = math.max(state[3], state[4] - 1)
     local wait = times <= 1 and 0 or math.min(MAX_BACKOFF, 1000000 * 2 ^ (times - 2))
     redis.call('ZADD', key_suspect, now + wait, id)

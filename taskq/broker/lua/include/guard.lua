@@ -5,7 +5,7 @@ local BACKWARD_US = 1000000 -- a second: what NTP slews is far smaller
 local function guarded_clock(ttl, beat)
   local t = read_clock()
   local meta = redis.call('HMGET', key_meta, 'tick', 'grace')
-  local tick, grace = tonumber(meta[1]), tonumber(meta[2]) or 0
+  local tick, grace = whole(meta[1]), whole(meta[2]) or 0
   local now = t
   if tick and t < tick - BACKWARD_US then
     for _, worker in ipairs(redis.call('ZRANGEBYSCORE', key_workers, '(' .. digits(t + ttl), '+inf')) do

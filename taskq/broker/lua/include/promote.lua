@@ -16,3 +16,9 @@ local function promote(discipline, last, now)
   redis.call('ZREM', key_delayed, unpack(due))
   return #due == PROMOTE_LIMIT
 end
+
+-- The earliest time in a sorted set of times, 0 for none.
+local function first_due(source)
+  local head = tonumber(redis.call('ZRANGE', source, 0, 0, 'WITHSCORES')[2] or 0)
+  return digits(math.max(0, math.min(head, 2 ^ 53))) -- infinite ones come only by hand
+end

@@ -15,7 +15,8 @@ local function announcer(prefix, queue)
   end
   local function flush()
     for reply, list in pairs(parts) do
-      redis.call('PUBLISH', prefix .. reply, table.concat(list))
+      -- A right to the channel may be missing: that must not undo a settlement, and who waits reads in the end.
+      redis.pcall('PUBLISH', prefix .. reply, table.concat(list))
     end
   end
   return announce, flush

@@ -4,17 +4,17 @@ local SESSION_MS = 300000 -- 5 minutes: far above the 60 s for which a client re
 
 -- Returns the stored reply of this very call as text, or nil if it is new; an error as second value.
 local function recall()
+  local seq = whole(arg_seq)
+  if not seq or seq == 0 then return nil, redis.error_reply('TASKQ_ARGS the call has no session') end
   local seen = redis.call('GET', key_session)
   if not seen then return nil end
-  local last, first, reply = string.match(seen, '^(%d+);([^;]*);(.*)$')
-  if last == arg_seq then
-    if first ~= arg_first then
-      return nil, redis.error_reply('TASKQ_MIXUP two calls carry number ' .. arg_seq .. ' of one session')
-    end
-    return reply
-  end
-  if tonumber(arg_seq) < tonumber(last) then
-    return nil, redis.error_reply('TASKQ_STALE call ' .. arg_seq .. ' came after call ' .. last)
+  local mine = arg_seq .. ';' .. arg_first .. ';'
+  if string.sub(seen, 1, #mine) == mine then return string.sub(seen, #mine + 1) end
+  local last = tonumber(string.match(seen, '^%d+')) or 0
+  if seq == last then
+    return nil, redis.error_reply('TASKQ_MIXUP two calls carry number ' .. arg_seq .. ' of one session')
+  elseif seq < last then
+    return nil, redis.error_reply('TASKQ_STALE call ' .. arg_seq .. ' came after call ' .. digits(last))
   end
   return nil
 end

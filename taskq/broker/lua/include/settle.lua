@@ -1,4 +1,20 @@
--- Settles jobs that succeeded without a result: arg pairs (id, delivery) from index `from`. Returns one letter each.
+-- Settlements: what a worker says of the jobs it has finished.
+local COUNTERS = {o = 'done', x = 'cancelled', f = 'failed', r = 'retried', c = 'crashes'} -- by verdict
+local revoked = 0 -- how many revoked jobs there are; the script sets it, so that most runs need not look at them
+
+local function unrevoke(ids)
+  if revoked > 0 then revoked = revoked - redis.call('HDEL', key_revoked, unpack(ids)) end
+end
+
+-- Removes jobs that have ended. Returns how many there were, each counted once.
+local function forget(ids)
+  redis.call('HDEL', key_jobs, unpack(ids))
+  redis.call('HDEL', key_state, unpack(ids))
+  unrevoke(ids)
+  return redis.call('HDEL', key_lease, unpack(ids))
+end
+
+-- Settles jobs that succeeded without a result: pairs (id, delivery) from index `from`. Returns a letter each.
 local function settle_plain(from, count)
   if count == 0 then return '' end
   local ids, letters, done = {}, {}, {}
@@ -13,45 +29,46 @@ local function settle_plain(from, count)
       letters[i] = 'S'
     end
   end
-  if #done > 0 then
-    redis.call('HDEL', key_jobs, unpack(done))
-    redis.call('HDEL', key_state, unpack(done))
-    redis.call('HDEL', key_lease, unpack(done))
-    redis.call('HINCRBY', key_meta, 'done', #done)
-  end
+  if #done > 0 then redis.call('HINCRBY', key_meta, 'done', forget(done)) end
   return table.concat(letters)
 end
 
-local function forget(id)
-  redis.call('HDEL', key_jobs, id)
-  redis.call('HDEL', key_state, id)
-  redis.call('HDEL', key_lease, id)
-end
-
--- Settles one job with more to say. Returns 'A', or 'S' if this worker does not hold that delivery.
-local function settle(id, delivery, verdict, record, ms, errors, result_key, now)
-  local lease = held(id, delivery)
-  if not lease then return 'S' end
-  if verdict == 'c' then
-    charge(id, lease, true, now, errors)
-    redis.call('HINCRBY', key_meta, 'crashes', 1)
-    return 'A'
-  end
-  if record ~= '' then redis.call('SET', result_key, record, 'PX', ms) end
-  if verdict == 'o' or verdict == 'x' then
-    forget(id)
-    redis.call('HINCRBY', key_meta, verdict == 'o' and 'done' or 'cancelled', 1)
-    return 'A'
-  end
+-- An attempt that failed: again after `ms`, or never. A suspect goes on waiting apart.
+local function fail(id, delivery, again, ms, errors, now)
   local state = read_state(redis.call('HGET', key_state, id)) or read_state(nil)
   state[1], state[2], state[6] = tonumber(delivery), state[2] + 1, errors
   write_state(id, state)
-  if verdict == 'r' then
-    redis.call('ZADD', key_delayed, now + tonumber(ms) * 1000, id)
+  if again then
+    local place = is_suspect(state) and key_suspect or key_delayed
+    redis.call('ZADD', place, now + ms * 1000, id)
   else
     bury(id, now)
+    unrevoke({id})
   end
   redis.call('HDEL', key_lease, id)
-  redis.call('HINCRBY', key_meta, verdict == 'r' and 'retried' or 'failed', 1)
-  return 'A'
+end
+
+-- Settles jobs with more to say: sevens from index `from`. Appends 'A', or 'S' if this worker does not hold that delivery.
+local function settle_full(from, count, now, announce, letters)
+  local ids, gone, tally, seen = {}, {}, {}, {}
+  for i = 1, count do ids[i] = ARGV[from + 7 * (i - 1)] end
+  local leases = count > 0 and redis.call('HMGET', key_lease, unpack(ids))
+  for i, id in ipairs(ids) do
+    local at, lease = from + 7 * (i - 1), leases[i]
+    local delivery, verdict, record, ms = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], tonumber(ARGV[at + 4])
+    local holds = lease and not seen[id] and string.sub(lease, 1, #delivery + 1) == delivery .. ';'
+    letters[#letters + 1] = holds and 'A' or 'S'
+    if holds then
+      seen[id], tally[verdict] = true, (tally[verdict] or 0) + 1
+      if record ~= '' and verdict ~= 'r' and verdict ~= 'c' then
+        if ms > 0 then redis.call('SET', KEYS[FIXED + i], record, 'PX', ms) end
+        announce(id, ARGV[at + 6], record)
+      end
+      if verdict == 'o' or verdict == 'x' then gone[#gone + 1] = id
+      elseif verdict == 'c' then charge(id, lease, true, now, ARGV[at + 5])
+      else fail(id, delivery, verdict == 'r', ms, ARGV[at + 5], now) end
+    end
+  end
+  if #gone > 0 then forget(gone) end
+  for verdict, times in pairs(tally) do redis.call('HINCRBY', key_meta, COUNTERS[verdict], times) end
 end

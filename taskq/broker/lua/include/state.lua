@@ -11,9 +11,16 @@ local function write_state(id, s)
   redis.call('HSET', key_state, id, s[6] == '' and line or line .. '\n' .. s[6])
 end
 
--- A lease: delivery;score;started;suspect. The score is the place to which the job goes back.
+-- Whether a job waits apart, since it may harm the neighbours with which it runs.
+local function is_suspect(s)
+  return s[3] > 0 or s[4] > 1
+end
+
+-- A lease: delivery;score;started;suspect. The score is the place to which the job goes back. Nil if it is damaged.
 local function read_lease(text)
   local delivery, score, started, suspect = string.match(text, '^(%d+);([^;]+);([01]);([01])$')
+  local place = tonumber(score)
+  if not place or place - place ~= 0 then return nil end
   return delivery, score, started == '1', suspect == '1'
 end
 

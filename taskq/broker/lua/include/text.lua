@@ -3,6 +3,17 @@ local function digits(n)
   return string.format('%.0f', n)
 end
 
+-- A whole number that came as text, or nil: tonumber alone also takes 'nan', 'inf', ' 5 ' and '0x10'.
+local function whole(text)
+  if not text or #text > 16 or not string.find(text, '^%d+$') then return nil end
+  return tonumber(text)
+end
+
+-- The first field of a stored job: milliseconds, as wide in 1970 as today.
+local function stamp(now)
+  return string.format('%013.0f', math.floor(now / 1000)) .. ';'
+end
+
 -- Calls a command with many arguments in chunks that Lua's stack can carry.
 local function call_chunked(command, key, args, step)
   for from = 1, #args, step do

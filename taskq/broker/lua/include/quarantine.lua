@@ -1,0 +1,21 @@
+-- Puts aside what cannot be handed out, for a person to look at. Damage comes by hand or from other programs.
+local MAX_QUARANTINE = 1000
+
+-- Returns when it was accepted, the flags and the expiry of a stored job; nil if id or header are damaged.
+local function header_of(id, data)
+  if not data or not string.find(id, '^%w[%w._-]*$') then return nil end
+  return string.match(data, '^(%d+);1;(%a*);[^;\n]*;(%d*);[^\n]*\n')
+end
+
+local function quarantine(id, now)
+  redis.call('ZADD', key_quarantine, now, id)
+  redis.call('HINCRBY', key_meta, 'quarantined', 1)
+  if redis.call('ZCARD', key_quarantine) <= MAX_QUARANTINE then return end
+  local old = redis.call('ZRANGE', key_quarantine, 0, 0)[1]
+  -- A job in order came back under this id: it lives elsewhere.
+  if not header_of(old, redis.call('HGET', key_jobs, old)) or not read_state(redis.call('HGET', key_state, old)) then
+    redis.call('HDEL', key_jobs, old)
+    redis.call('HDEL', key_state, old)
+  end
+  redis.call('ZREM', key_quarantine, old)
+end

@@ -1,0 +1,89 @@
+"""Listening on one channel: subscribe, read announcements, notice a dead connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import hiredis
+
+from taskq.broker.connection import Link
+from taskq.errors import ProtocolError, shorten
+
+SILENCE = 5.0  # seconds without a byte after which the server is asked; as long again, and it counts as gone
+
+
+class Subscription:
+    """A link that does nothing but listen.
+
+    Args:
+        link: a connection of its own, not yet open.
+        channel: the name.
+        silence: seconds, see ``SILENCE``.
+    """
+
+    def __init__(self, link: Link, channel: str, *, silence: float = SILENCE) -> None:
+        self._link = link
+        self._channel = channel
+        self._silence = silence
+
+    def open(self) -> None:
+        """Connect and subscribe; what is published after this returns will be read.
+
+        Raises:
+            Exception: redis-py's, if the server cannot be reached or refuses.
+        """
+        self._link.exchange(_pack("SUBSCRIBE", self._channel))
+
+    def announcements(self) -> Iterator[list[tuple[str, bytes]]]:
+        """Yield the (job id, record) pairs of each message; an empty record has to be read by its id.
+
+        Raises:
+            Exception: redis-py's, when the connection ends.
+            ProtocolError: for a message that is no announcement.
+        """
+        asked = False
+        while True:
+            if not self._link.wait(self._silence):
+                if asked:
+                    raise TimeoutError(f"no answer from {self._link.address} for {2 * self._silence:g} s")
+                self._link.send(_pack("PING"))
+                asked = True
+                continue
+            asked = False
+            reply = self._link.receive()
+            if reply[0] == b"message":
+                yield parse_announcement(reply[2])
+
+    def close(self) -> None:
+        """Close the connection; a thread that waits for announcements gets an error."""
+        self._link.close()
+
+
+def parse_announcement(message: bytes) -> list[tuple[str, bytes]]:
+    r"""Read ``queue\n`` and then ``unique length\nrecord`` for each job; see lua/include/publish.lua.
+
+    Raises:
+        ProtocolError: if it is damaged.
+    """
+    try:
+        at = message.index(b"\n")
+        queue = message[:at].decode("ascii")
+        at += 1
+        found = []
+        while at < len(message):
+            end = message.index(b"\n", at)
+            unique, length = message[at:end].decode("ascii").split(" ")
+            at = end + 1 + int(length)
+            if not end < at <= len(message):
+                break
+            found.append((f"{queue}/{unique}", message[end + 1 : at]))
+        else:
+            return found
+    except ValueError:
+        pass
+    raise ProtocolError(f"announcement {shorten(message)} is damaged")
+
+
+def _pack(*parts: str) -> bytes:
+    packed: bytes = hiredis.pack_command(parts)  # type: ignore[arg-type]  # its stub knows tuples of one
+    return packed

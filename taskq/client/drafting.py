@@ -1,0 +1,177 @@
+"""From a call to the job that is sent: everything that can be refused is refused here, before anything is sent."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from taskq.client.context import current_job
+from taskq.client.hooks import Sending
+from taskq.client.operation import Operation
+from taskq.client.options import CallOptions, check_delay, check_expires, check_meta, check_room
+from taskq.errors import InvalidOption, InvalidPriority, PayloadTooLarge, shorten
+from taskq.model.discipline import Discipline, check_priority
+from taskq.model.job import FLAG_IGNORE_RESULT, Job, check_job_id, encode_body, encode_header
+
+if TYPE_CHECKING:
+    from taskq.broker.queues import Declared
+    from taskq.client.options import Links
+    from taskq.client.sending import Sender
+    from taskq.client.task import Task
+
+MAX_ID: Final = 64  # characters of a job id
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One job, ready to be sent.
+
+    Attributes:
+        queue: where to.
+        job: what.
+        reply: token of the process that is told of its end; empty where no result is kept.
+        room: seconds to wait for room, None without a limit.
+        chosen: the caller chose the id.
+    """
+
+    queue: str
+    job: Job
+    reply: str
+    room: float | None
+    chosen: bool
+
+
+def draft(
+    task: Task[..., Any], sender: Sender, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions
+) -> Operation[Draft]:
+    """Make the job of one call. Declares the queues that it and its follow-ups go to.
+
+    Raises:
+        InvalidCall: one of its kinds, for arguments or options that cannot become a job.
+        QueueConflict, BrokerError: see ``Sender.declare``.
+    """
+    queue = task.queue if options.queue is None else task.app._queue_name(options.queue)
+    delay_ms, room = check_delay(options.countdown, options.eta), check_room(options.timeout)
+    expires_ms = check_expires(task.expires if options.expires is None else options.expires)
+    unique = task.app._new_id() if options.job_id is None else check_job_id(options.job_id)
+    priority = None if options.priority is None else check_priority(options.priority)
+    task.app._check_rank(queue, priority)
+    quiet = _is_quiet(task, options)
+    args, kwargs = task.signature.bind(args, kwargs)
+    meta = check_meta(options.headers, None if quiet else options.result_ttl, options.time_limit)
+    add_origin(meta)
+    add_hook_headers(task, meta, queue, unique, args, kwargs)
+    for key, links in (("link", options.link), ("link_error", options.link_error)):
+        if links is not None:
+            meta[key] = yield from _follow_ups(sender, links, queue, unique, key, meta)
+    payload = task.signature.encode_arguments(task.codec, args, kwargs)
+    body = check_size(task, encode_body(task.name, payload, task.codec.name, meta))
+    declared = yield from sender.declare(queue)
+    head = encode_header(
+        "" if quiet else sender.listener.token,
+        FLAG_IGNORE_RESULT if quiet else "",
+        expires_ms,
+        rank(declared, priority, task.priority),
+    )
+    job = Job(unique, head.encode() + body, delay_ms)
+    return Draft(queue, job, "" if quiet else sender.listener.token, room, options.job_id is not None)
+
+
+def _is_quiet(task: Task[..., Any], options: CallOptions) -> bool:
+    if options.ignore_result is not None and not isinstance(options.ignore_result, bool):
+        raise InvalidOption(f"ignore_result {shorten(options.ignore_result)} is neither True nor False")
+    if options.result_ttl == 0 and not isinstance(options.result_ttl, bool):
+        return True
+    return task.ignore_result if options.ignore_result is None else options.ignore_result
+
+
+def rank(declared: Declared, priority: float | None, default: float | None) -> float | None:
+    """Return the priority that the header carries; only one that this very call asked for is refused.
+
+    Raises:
+        InvalidPriority: the queue is no priority queue.
+    """
+    if declared.discipline is Discipline.PRIORITY:
+        return default if priority is None else priority
+    if priority is not None:
+        raise InvalidPriority(
+            f"priority {priority:g} on a {declared.discipline} queue declared by {declared.by!r}: "
+            "only priority queues have priorities; use app.PriorityQueue"
+        )
+    return None
+
+
+def check_size(task: Task[..., Any], body: bytes) -> bytes:
+    """Return ``body`` if it may be sent.
+
+    Raises:
+        PayloadTooLarge: with size and limit.
+    """
+    limit = task.app.settings.max_body
+    if len(body) > limit:
+        raise PayloadTooLarge(
+            f"job of task {task.name!r} has {len(body)} bytes, over max_body of {limit}; "
+            "store the data elsewhere and pass its name"
+        )
+    return body
+
+
+def add_origin(meta: dict[str, Any]) -> None:
+    """Note from which job this call comes, if from any."""
+    context = current_job.get()
+    if context is not None:
+        meta["parent"], meta["root"] = context.id, context.root or context.id
+
+
+def add_hook_headers(
+    task: Task[..., Any], meta: dict[str, Any], queue: str, unique: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> None:
+    """Let the app's hooks see the call and add headers to it."""
+    hooks = task.app.hooks
+    if hooks.before_send:
+        sending = Sending(
+            task.name, queue, f"{queue}/{unique}", tuple(args), dict(kwargs), dict(meta.get("headers", {}))
+        )
+        headers = hooks.headers_for(sending)
+        if headers:
+            meta["headers"] = headers
+
+
+def _follow_ups(
+    sender: Sender, links: Links, queue: str, unique: str, kind: str, meta: dict[str, Any]
+) -> Operation[list[tuple[str, str, int, bytes]]]:
+    """Return queue, unique, delay and data of each follow-up; its id derives from the parent's, so it is made once."""
+    found = []
+    for number, link in enumerate(links if isinstance(links, list) else [links]):
+        task, args, kwargs = _link_parts(link, kind)
+        args, kwargs = task.signature.bind(args, kwargs)
+        parent = f"{queue}/{unique}"
+        origin = {"parent": parent, "root": meta.get("root", parent)}
+        payload = task.signature.encode_arguments(task.codec, args, kwargs)
+        body = encode_body(task.name, payload, task.codec.name, origin)
+        declared = yield from sender.declare(task.queue)
+        expires_ms = check_expires(task.expires)
+        flags = FLAG_IGNORE_RESULT if task.ignore_result else ""
+        head = encode_header("", flags, expires_ms, rank(declared, None, task.priority))
+        found.append((task.queue, _derived_id(unique, kind, number), 0, head.encode() + body))
+    return found
+
+
+def _link_parts(link: Any, kind: str) -> tuple[Task[..., Any], Sequence[Any], Mapping[str, Any]]:
+    from taskq.client.task import Task
+
+    parts = (link,) if isinstance(link, Task) else link
+    if isinstance(parts, tuple) and 1 <= len(parts) <= 3 and isinstance(parts[0], Task):
+        args, kwargs = parts[1] if len(parts) > 1 else (), parts[2] if len(parts) > 2 else {}
+        if isinstance(args, list | tuple) and isinstance(kwargs, Mapping):
+            return parts[0], args, kwargs
+    raise InvalidOption(f"{kind} {shorten(link)} is no task, (task, args) or (task, args, kwargs)")
+
+
+def _derived_id(unique: str, kind: str, number: int) -> str:
+    suffix = f".{'e' if kind == 'link_error' else 'l'}{number}"
+    if len(unique) + len(suffix) <= MAX_ID:
+        return unique + suffix
+    return hashlib.blake2b(unique.encode(), digest_size=16).hexdigest() + suffix

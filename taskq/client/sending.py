@@ -1,0 +1,184 @@
+"""Puts jobs on queues: declares what it uses, waits for room, tells a repeated id from a taken one."""
+
+from __future__ import annotations
+
+import os
+import platform
+import queue as standard
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from taskq.broker import jobs, queues
+from taskq.client.context import current_job
+from taskq.client.listener import Listener
+from taskq.client.operation import Enqueue, Need, Operation, Pause, perform
+from taskq.errors import BrokerError, JobConflict, QueueConflict
+from taskq.model.discipline import QueueSpec
+from taskq.model.job import Job, decode_body, split_data
+
+if TYPE_CHECKING:
+    from taskq.broker.broker import Broker
+    from taskq.broker.queues import Declared
+    from taskq.client.result import AsyncResult
+
+FIRST_PAUSE: Final = 0.005  # seconds between the first two tries at a full queue
+LONGEST_PAUSE: Final = 0.1  # seconds
+GROWTH: Final = 1.5
+DECLARATIONS: Final = 3  # of one queue within one sending; something removes it each time
+
+
+class Sender:
+    """What one process has of an app at the broker; a forked child needs its own.
+
+    Args:
+        broker: where to.
+        app: the app's name, for who asks who declared a queue.
+        spec_of: tells how this app declared a queue, None if it only knows the name.
+    """
+
+    def __init__(self, broker: Broker, app: str, spec_of: Callable[[str], QueueSpec | None]) -> None:
+        self.pid = os.getpid()
+        self.broker = broker
+        self.listener = Listener(broker)
+        self.declared: dict[str, Declared] = {}
+        self._who = f"{app[:60]}, {platform.node()[:40]} {self.pid}"
+        self._spec_of = spec_of
+
+    def declare(self, queue: str) -> Operation[Declared]:
+        """Fix a queue at its first use in this process, and return how it is.
+
+        Raises:
+            QueueConflict: it is there with another discipline.
+        """
+        known = self.declared.get(queue)
+        if known is not None:
+            return known
+        spec, keys = self._spec_of(queue), self.broker.keys(queue)
+        wanted = spec.discipline if spec is not None else None
+        found: Declared = yield queues.declare(keys, wanted, spec.maxsize if spec is not None else None, self._who)
+        if wanted is not None and found.discipline != wanted:
+            raise QueueConflict(
+                f"queue {queue!r} is {wanted} here, but {found.discipline} since {found.by!r} declared it: "
+                "use the same class everywhere, or another name"
+            )
+        yield jobs.register_queue(self.broker.namespace, queue)
+        self.declared[queue] = found
+        return found
+
+    def put(self, queue: str, job: Job, result: AsyncResult[Any]) -> None:
+        """Send one job with an id of its own and no options; the fast way.
+
+        Raises:
+            BrokerError, QueueConflict: as ``offer``.
+        """
+        listener = self.listener
+        epoch = listener.epoch
+        if epoch is not None and result._reply:
+            # Before it is sent, or its end might be announced to nobody.
+            result._known = listener.know(result.id, result)
+            result._covered(epoch)
+        letters = None
+        if queue in self.declared:
+            letters = self.broker.enqueue(queue, (job,))
+            if letters == "A":
+                return
+        perform(self.offer(queue, lambda _: Enqueue(queue, (job,)), letters=letters), self.broker)
+
+    def put_chosen(self, queue: str, job: Job, timeout: float | None, *, chosen: bool) -> Operation[bool]:
+        """Send one job.
+
+        Args:
+            queue: where to.
+            job: which.
+            timeout: seconds to wait for room; None for as long as it takes.
+            chosen: its id was chosen by the caller, so that it may be taken.
+
+        Returns:
+            Whether this very job is there; False if its like is, made by another process.
+
+        Raises:
+            queue.Full: there is no room.
+            JobConflict: the id is taken by a job with other content.
+            BrokerError, QueueConflict: as ``offer``.
+        """
+        forced = self.is_forced(queue)
+        while True:
+            letters = yield from self.offer(queue, lambda _: Enqueue(queue, (job,), forced), timeout=timeout)
+            if letters != jobs.Accept.CONFLICT:
+                return True
+            place = yield jobs.find(self.broker.keys(queue), job.unique)
+            if place is None and chosen:
+                continue  # it ended in between, and the id is free again
+            if place is not None and _same_call(place.data, job.data):
+                return False
+            raise JobConflict(
+                f"job {queue}/{job.unique} is there with another task or other arguments; choose another job_id"
+            )
+
+    def is_forced(self, queue: str) -> bool:
+        """Tell whether the bound does not hold: a worker that waits for room in its own queue waits for itself."""
+        context = current_job.get()
+        return context is not None and queue in context.served_queues
+
+    def offer(
+        self, queue: str, need: Callable[[int], Need], *, timeout: float | None = None, letters: str | None = None
+    ) -> Operation[str]:
+        """Send jobs until all are accepted or refused.
+
+        Args:
+            queue: where to.
+            need: returns what sends all but the first so many jobs.
+            timeout: seconds to wait for room; None for as long as it takes.
+            letters: the answer to ``need(0)``, if that was sent already.
+
+        Returns:
+            One ``Accept`` letter a job.
+
+        Raises:
+            queue.Full: there is no room for all; how many were accepted is in its attribute ``accepted``.
+            BrokerError: as ``Session.run``; or the queue vanishes as often as it is declared.
+            QueueConflict: see ``declare``.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        done, pause, declarations = "", FIRST_PAUSE, 0
+        if letters is None:
+            yield from self.declare(queue)
+        while True:
+            if letters is None:
+                letters = yield need(len(done))
+            if letters == jobs.Accept.UNDECLARED:
+                if declarations == DECLARATIONS:
+                    raise BrokerError(f"queue {queue!r} vanishes as often as it is declared; who flushes the server?")
+                declarations += 1
+                self.declared.pop(queue, None)
+                yield from self.declare(queue)
+            else:
+                full = letters.find(jobs.Accept.FULL)
+                if full < 0:
+                    return done + letters
+                done += letters[:full]
+                left = LONGEST_PAUSE if deadline is None else deadline - time.monotonic()
+                if left <= 0:
+                    raise self._full(queue, len(done))
+                yield Pause(min(pause, left))
+                pause = min(LONGEST_PAUSE, pause * GROWTH)
+            letters = None
+
+    def _full(self, queue: str, accepted: int) -> standard.Full:
+        declared = self.declared.get(queue)
+        size = f" (maxsize {declared.maxsize})" if declared is not None else ""
+        error = standard.Full(f"queue {queue!r} is full{size}: wait with timeout=, or add workers")
+        error.accepted = accepted  # type: ignore[attr-defined]
+        return error
+
+
+def _same_call(stored: bytes, sent: bytes) -> bool:
+    """Tell whether two jobs call the same task with the same arguments, whoever is told of their end."""
+    try:
+        old, new = decode_body(split_data(stored)[1]), decode_body(sent.partition(b"\n")[2])
+    except (ValueError, msgspec.MsgspecError):
+        return False
+    return (old.task, old.codec, old.payload) == (new.task, new.codec, new.payload)

@@ -1,0 +1,267 @@
+"""Settings of an app: argument, else ``TASKQ_*``, else ``[tool.taskq]`` of the nearest pyproject.toml, else default."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from taskq.errors import ConfigError, InvalidOption, InvalidTimeout, shorten
+
+MAX_SECONDS: Final = 366 * 86_400.0  # a year: what is meant to last longer belongs into a database
+MIN_BYTES: Final = 1024  # below that not even the names of a job fit
+MAX_BYTES: Final = 256 * 1024 * 1024  # Redis takes 512 MiB a value; a job travels with others in one frame
+BEATS_PER_LEASE: Final = 5  # an outage of three beats is noticed before anybody's lease seems to be over
+PREFIX: Final = "TASKQ_"
+# Read by other parts of taskq; whatever begins with TASKQ_LOG belongs to the worker's logging.
+OTHER_VARIABLES: Final = frozenset(
+    {
+        "TASKQ_APP",
+        "TASKQ_EMBEDDED",
+        "TASKQ_EMBEDDED_FSYNC",
+        "TASKQ_EMBEDDED_QUIET",
+        "TASKQ_EMBEDDED_SERVER",
+        "TASKQ_REQUIRE_REDIS",
+        "TASKQ_SOAK",
+    }
+)
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an app was told. Seconds and bytes where a unit is needed.
+
+    Attributes:
+        name: of the app, for people only.
+        url: of the server; empty for the embedded one.
+        namespace: first part of every key.
+        serializer: of tasks that name none; empty for the default.
+        allow_pickle: whether this process reads and writes pickles.
+        result_ttl: seconds that a result is kept.
+        max_body: bytes of an encoded job.
+        max_result: bytes of an encoded result.
+        exceptions: classes that ``AsyncResult`` raises again where a task raised one of the same name.
+        call_deadline: seconds for which a call is repeated while the server cannot be reached.
+        heartbeat: seconds between two renewals of a worker's lease.
+        lease: seconds after which a silent worker's jobs go to others.
+        sources: where each of them came from: ``argument``, ``TASKQ_...``, the file's path, or ``default``.
+    """
+
+    name: str
+    url: str = ""
+    namespace: str = "taskq"
+    serializer: str = ""
+    allow_pickle: bool = False
+    result_ttl: float = 3600.0
+    max_body: int = 1024 * 1024
+    max_result: int = 16 * 1024 * 1024
+    exceptions: tuple[type[Exception], ...] = ()
+    call_deadline: float = 60.0
+    heartbeat: float = 5.0
+    lease: float = 25.0
+    sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class _Unusable(Exception):
+    """A value cannot be this setting; the message goes on after its name and value."""
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise _Unusable("is no text")
+    return value.strip()
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word not in _TRUE | _FALSE:
+        raise _Unusable("is neither true nor false")
+    return word in _TRUE
+
+
+def _seconds(value: object) -> float:
+    number = _number(value, float)
+    if not 0 < number <= MAX_SECONDS:
+        raise _Unusable(f"is no number of seconds above 0, up to {MAX_SECONDS:.0f}")
+    return number
+
+
+def _bytes(value: object) -> int:
+    number = _number(value, int)
+    if number != int(number) or not MIN_BYTES <= number <= MAX_BYTES:
+        raise _Unusable(f"is no whole number of bytes from {MIN_BYTES} to {MAX_BYTES}")
+    return int(number)
+
+
+def _number(value: object, kind: type[int | float]) -> float:
+    if isinstance(value, str):
+        try:
+            value = kind(value)
+        except ValueError:
+            raise _Unusable("is no number") from None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _Unusable("is no number")
+    return value
+
+
+def _classes(value: object) -> tuple[type[Exception], ...]:
+    found = tuple(value) if isinstance(value, Iterable) else (value,)
+    for one in found:
+        if not isinstance(one, type) or not issubclass(one, Exception):
+            raise _Unusable("is no tuple of exception classes")
+    return found
+
+
+_READERS: Final[Mapping[str, Callable[[object], Any]]] = MappingProxyType(
+    {
+        "url": _text,
+        "namespace": _text,
+        "serializer": _text,
+        "allow_pickle": _flag,
+        "result_ttl": _seconds,
+        "max_body": _bytes,
+        "max_result": _bytes,
+        "exceptions": _classes,
+        "call_deadline": _seconds,
+        "heartbeat": _seconds,
+        "lease": _seconds,
+    }
+)
+_ELSEWHERE: Final = tuple(name for name in _READERS if name != "exceptions")  # classes cannot be written in a file
+_SECRET: Final = frozenset({"url"})  # may hold a password
+
+
+class _Resolver:
+    """Collects values by rank and every problem on the way."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.sources: dict[str, str] = {}
+        self.problems: list[tuple[type[Exception], str]] = []
+
+    def take(self, name: str, value: object, source: str, shown: str) -> None:
+        """Use ``value`` unless a higher rank gave one; ``shown`` is the setting's name there."""
+        if name in self.values:
+            return
+        try:
+            self.values[name] = _READERS[name](value)
+            self.sources[name] = source
+        except _Unusable as reason:
+            given = "its value" if name in _SECRET else shorten(value)
+            timed = _READERS[name] is _seconds
+            self.problems.append((InvalidTimeout if timed else InvalidOption, f"{shown}: {given} {reason}"))
+
+    def unknown(self, name: str, known: Iterable[str], where: str) -> None:
+        """Note a name that nobody reads."""
+        self.problems.append((InvalidOption, f"{where} {shorten(name)} is unknown{_near(name, known)}"))
+
+    def check(self) -> None:
+        """Raise every problem at once.
+
+        Raises:
+            InvalidTimeout: if all of them are about times.
+            InvalidOption: otherwise.
+        """
+        beat, lease = self.values.get("heartbeat", 5.0), self.values.get("lease", 25.0)
+        if lease < BEATS_PER_LEASE * beat:
+            self.problems.append(
+                (InvalidTimeout, f"lease: {lease:g} s must be at least {BEATS_PER_LEASE} heartbeats of {beat:g} s")
+            )
+        if self.problems:
+            kinds = {kind for kind, _ in self.problems}
+            kind = kinds.pop() if len(kinds) == 1 else InvalidOption
+            raise kind("; ".join(text for _, text in self.problems))
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    found = difflib.get_close_matches(name, list(known), 1)
+    return f", did you mean {found[0]!r}?" if found else f"; known: {', '.join(sorted(known))}"
+
+
+def find_project(start: Path | None = None) -> Path | None:
+    """Return the nearest pyproject.toml from ``start`` (None: the current directory) upward, if there is one."""
+    try:
+        here = (start or Path.cwd()).resolve()
+    except FileNotFoundError:  # the current directory was removed
+        return None
+    return next((file for folder in (here, *here.parents) if (file := folder / "pyproject.toml").is_file()), None)
+
+
+def read_project(file: Path | None) -> Mapping[str, Any]:
+    """Return ``[tool.taskq]`` of a pyproject.toml, empty if it has none.
+
+    Raises:
+        ConfigError: if the file cannot be read.
+    """
+    if file is None:
+        return {}
+    import tomllib
+
+    try:
+        table = tomllib.loads(file.read_text("utf-8")).get("tool", {}).get("taskq", {})
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{file} cannot be read: {' '.join(str(error).split())}; correct or remove it") from None
+    if not isinstance(table, dict):
+        raise ConfigError(f"{file}: tool.taskq must be a table, is {shorten(table)}")
+    return table
+
+
+def resolve(
+    name: object,
+    given: Mapping[str, Any],
+    *,
+    environ: Mapping[str, str] | None = None,
+    project: Path | None = None,
+) -> Settings:
+    """Return the settings of an app.
+
+    Args:
+        name: of the app.
+        given: arguments by name; a ``url`` of None and names that are left out count as not given.
+        environ: None is this process's.
+        project: a pyproject.toml; None finds the nearest one.
+
+    Raises:
+        InvalidTimeout: for times out of range.
+        InvalidOption: for unknown names, wrong types and other values out of range; one message lists all problems.
+        ConfigError: the project's file cannot be read.
+    """
+    found = _Resolver()
+    if not isinstance(name, str) or not name.strip():
+        found.problems.append((InvalidOption, f"name: {shorten(name)} is no text; give the app a name for people"))
+    for key, value in given.items():
+        if key not in _READERS:
+            found.unknown(key, _READERS, "option")
+        elif value is not None or key not in _SECRET:
+            found.take(key, value, "argument", key)
+    _read_environment(found, os.environ if environ is None else environ)
+    file = find_project() if project is None else project
+    for key, value in read_project(file).items():
+        if key in _ELSEWHERE:
+            found.take(key, value, str(file), f"tool.taskq.{key}")
+        elif key != "app":
+            found.unknown(key, ("app", *_ELSEWHERE), f"{file}: tool.taskq key")
+    found.check()
+    defaults = {item.name: "default" for item in fields(Settings) if item.name in _READERS}
+    sources = MappingProxyType({"name": "argument"} | defaults | found.sources)
+    return Settings(str(name), **found.values, sources=sources)
+
+
+def _read_environment(found: _Resolver, environ: Mapping[str, str]) -> None:
+    known = {PREFIX + key.upper(): key for key in _ELSEWHERE}
+    for variable, value in environ.items():
+        if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES or variable.startswith("TASKQ_LOG"):
+            continue
+        if variable not in known:
+            found.unknown(variable, (*known, *OTHER_VARIABLES), "environment variable")
+        elif value.strip():
+            found.take(known[variable], value, variable, variable)

@@ -1,0 +1,350 @@
+"""Claims jobs and settles them: one step call in flight, in which finished jobs leave and new ones come.
+
+The calls go round the queues in strict or weighted order. A worker with nothing to claim waits for a wake-up token on a
+connection of its own, for two seconds at most; whatever ends the wait, a step follows it.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from taskq.broker import work
+from taskq.broker.broker import Broker
+from taskq.broker.keys import QueueKeys
+from taskq.broker.session import LONGEST_PAUSE, Numbering
+from taskq.broker.work import FullSettlement, StepReply, StepRequest
+from taskq.errors import Fenced, TaskqError
+from taskq.worker.options import QueueChoice
+from taskq.worker.wire import Post, Watch, Wire
+
+logger = logging.getLogger("taskq.worker")
+WAIT = 2.0  # seconds a wait for a token lasts; a lost token delays by no more
+BATCH = work.STEP_JOBS
+QUANTUM = 20  # jobs a visit and unit of weight: small enough to mix queues, large enough to hide the round trip
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """One claimed job: what it is, whose lease it stands under, and where it is inside this worker."""
+
+    queue: ServedQueue
+    unique: str
+    delivery: str
+    state: bytes
+    data: bytes
+    worker: str
+    claimed_us: int
+    suspect: bool = False
+    child: Any = None
+    started: bool = False  # told the server that it runs long
+
+
+@dataclass(slots=True, eq=False)
+class ServedQueue:
+    """One queue of this worker and what waits to be said to it."""
+
+    choice: QueueChoice
+    keys: QueueKeys
+    worker: str  # id under which jobs are leased; another one after a fence
+    numbering: Numbering = field(default_factory=Numbering)
+    request: StepRequest = field(default_factory=StepRequest)
+    settling: list[Lease] = field(default_factory=list)  # plain ones, then the full ones of ``request``
+    settling_full: list[Lease] = field(default_factory=list)
+    releases: list[tuple[Lease, int]] = field(default_factory=list)
+    ready: int = 0
+    next_due: int = 0  # us of the server's clock
+    suspect_due: int = 0
+    blocked_until: float = 0.0  # monotonic; after a refusal
+    pause: float = 0.05
+    fenced: bool = False
+    credit: int = 0  # smooth weighted round robin
+
+    @property
+    def name(self) -> str:
+        """The queue's name."""
+        return self.keys.queue
+
+    def has_work_to_say(self) -> bool:
+        """Whether settlements, marks or releases wait."""
+        return bool(self.request) or bool(self.releases)
+
+    def start_over(self, worker: str) -> None:
+        """Go on under a new worker id after a fence; what was to be said under the old one is void."""
+        self.worker = worker
+        self.numbering = Numbering()
+        self.request = StepRequest()
+        self.settling, self.settling_full, self.releases = [], [], []
+        self.fenced = False
+
+
+class Owner(Protocol):
+    """What the claim loop asks and tells the worker that it belongs to."""
+
+    def wanted(self) -> tuple[int, int]:
+        """Return how many jobs and how many suspects may be claimed now."""
+
+    def claimed(self, leases: list[Lease]) -> None:
+        """Take new leases."""
+
+    def noticed(self, queue: ServedQueue, reply: StepReply) -> None:
+        """Look at a queue's reply for chores: ended, outbox, revoked."""
+
+    def fenced(self, queue: ServedQueue) -> None:
+        """Hear that the lease on a queue is gone."""
+
+
+class Claims:
+    """The claim loop's state machine; the supervisor's loop feeds it.
+
+    Args:
+        post: runs a function in the loop.
+        watch: is told of the sockets to wait for.
+        owner: the worker.
+    """
+
+    def __init__(self, post: Post, watch: Watch, owner: Owner) -> None:
+        self.queues: Sequence[ServedQueue] = ()
+        self.offset_us = 0  # server's clock minus monotonic, of the last reply
+        self.stopping = False
+        self._post = post
+        self._watch = watch
+        self._owner = owner
+        self._wire: Wire
+        self._wait: Wire
+        self._weighted = False
+        self._turn: deque[ServedQueue] = deque()
+        self._look = True
+        self._looked_in_vain = 0.0
+
+    def open(self, broker: Broker, queues: Sequence[ServedQueue]) -> None:
+        """Connect and serve ``queues``, in the order of the options; raises what prevents it."""
+        self._wire = Wire(broker, self._post, "claims", self._watch)
+        self._wait = Wire(broker, self._post, "wait", self._watch, reply_timeout=WAIT + 3)
+        self._wire.connect()
+        self._wait.connect()
+        self._weighted = any(queue.choice.weight for queue in queues)
+        self.queues = queues
+
+    # --- what the dispatcher says -------------------------------------------------------------------------------
+
+    def settle(self, lease: Lease, full: FullSettlement | None = None) -> None:
+        """Note a finished job; it leaves with the next step, unless its lease is gone."""
+        queue = lease.queue
+        if lease.worker != queue.worker or queue.fenced:
+            self._drop(lease)
+        elif full is None:
+            queue.request.plain += (lease.unique, lease.delivery)
+            queue.settling.append(lease)
+        else:
+            queue.request.full.append(full)
+            queue.settling_full.append(lease)
+
+    def _drop(self, lease: Lease) -> None:
+        name = f"{lease.queue.name}/{lease.unique}"
+        logger.warning(
+            "job %s ended after its lease was taken away; its outcome is dropped", name,
+            extra={"action": "outcome_dropped", "job": name},
+        )  # fmt: skip
+
+    def release(self, lease: Lease, defer_ms: int = 0) -> None:
+        """Give a job back uncounted."""
+        if lease.worker == lease.queue.worker and not lease.queue.fenced:
+            lease.queue.releases.append((lease, defer_ms))
+
+    def mark_started(self, lease: Lease) -> None:
+        """Tell the server with the next step that a job runs long, so that its loss would be charged."""
+        lease.started = True
+        lease.queue.request.started.append(lease.unique)
+
+    def look(self) -> None:
+        """Claim at the next opportunity."""
+        self._look = True
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be said and no call is under way."""
+        return not self._wire.busy and not any(queue.has_work_to_say() for queue in self.queues)
+
+    @property
+    def drained(self) -> bool:
+        """Whether the last round found nothing: no ready, no delayed and no suspect job in any queue."""
+        quiet = self._wait.busy and not self._look and self.idle
+        return quiet and not any(q.ready or q.next_due or q.suspect_due for q in self.queues)
+
+    # --- the round of calls -------------------------------------------------------------------------------------
+
+    def pump(self, now: float) -> None:
+        """Send what is next, if no call is under way."""
+        self._wire.tick(now)
+        self._wait.tick(now)
+        self._check_due(now)
+        while not self._wire.busy:
+            queue = self._next_queue(now)
+            if queue is None:
+                break
+            self._visit(queue)
+        if not self._wire.busy:
+            self._start_wait()
+
+    def _next_queue(self, now: float) -> ServedQueue | None:
+        if not self._turn:
+            want, suspects = (0, 0) if self.stopping else self._owner.wanted()
+            claim = (want > 0 or suspects > 0) and (self._look or not self._wait.busy)
+            if claim and (self._look or now >= self._looked_in_vain):
+                self._look = False
+                self._turn.extend(self._order())
+            else:
+                self._turn.extend(queue for queue in self.queues if queue.has_work_to_say())
+        while self._turn:
+            queue = self._turn.popleft()
+            if now >= queue.blocked_until and not queue.fenced:
+                return queue
+        return None
+
+    def _order(self) -> list[ServedQueue]:
+        if not self._weighted:
+            return list(self.queues)
+        total = sum(queue.choice.weight for queue in self.queues)
+        for queue in self.queues:
+            queue.credit += queue.choice.weight
+        first = max(self.queues, key=lambda queue: queue.credit)
+        first.credit -= total
+        return [first, *sorted((q for q in self.queues if q is not first), key=lambda q: -q.credit)]
+
+    def _visit(self, queue: ServedQueue) -> None:
+        if queue.releases:
+            self._send_releases(queue)
+            self._turn.appendleft(queue)
+            return
+        want, suspects = (0, 0) if self.stopping else self._owner.wanted()
+        if len(self.queues) > 1 and self._wait.busy and not self._turn and not self._look:
+            want = 0  # a job of a higher queue may have come: only a whole round claims
+        request, settling = self._take_request(queue)
+        if self._weighted and want:
+            want = min(want, QUANTUM * queue.choice.weight)
+        request.count, request.suspects = min(want, BATCH), suspects
+        if not request and not request.count and not request.suspects:
+            return
+        call = work.step(queue.keys, queue.worker, request)
+        numbering = queue.numbering
+        self._wire.call(
+            call, numbering.session, numbering.next(),
+            lambda reply: self._stepped(queue, request, settling, reply),
+            lambda error: self._refused(queue, request, settling, error),
+        )  # fmt: skip
+
+    def _take_request(self, queue: ServedQueue) -> tuple[StepRequest, list[Lease]]:
+        whole, plain, full = queue.request, queue.settling, queue.settling_full
+        if len(whole.plain) <= 2 * BATCH and len(whole.full) <= BATCH:
+            queue.request, queue.settling, queue.settling_full = StepRequest(), [], []
+            return whole, plain + full
+        part = StepRequest(whole.plain[: 2 * BATCH], whole.full[:BATCH], whole.started)
+        leases = plain[:BATCH] + full[:BATCH]
+        queue.request = StepRequest(whole.plain[2 * BATCH :], whole.full[BATCH:])
+        queue.settling, queue.settling_full = plain[BATCH:], full[BATCH:]
+        return part, leases
+
+    def _stepped(self, queue: ServedQueue, request: StepRequest, settling: list[Lease], reply: StepReply) -> None:
+        queue.pause = 0.05
+        self.offset_us = reply.now - time.monotonic_ns() // 1000
+        queue.ready = 0 if reply.paused else reply.ready
+        queue.next_due, queue.suspect_due = (0, 0) if reply.paused else (reply.next_due, reply.suspect_due)
+        if "S" in reply.letters:
+            self._report_stale(settling, reply.letters)
+        claims = reply.claims
+        leases = []
+        for i in range(0, len(claims), 3):
+            state = claims[i + 1]
+            unique, delivery = claims[i].decode(), state[: state.index(b";")].decode()
+            apart = i < 3 * reply.apart
+            leases.append(Lease(queue, unique, delivery, state, claims[i + 2], queue.worker, reply.now, apart))
+        if leases:
+            self._owner.claimed(leases)
+        if not self._turn and not self._look:
+            self._look = any(q.ready for q in self.queues) and (bool(leases) or request.count == 0)
+            if not leases and request.count:
+                self._looked_in_vain = time.monotonic() + (0.02 if queue.ready else 0.0)
+        self._owner.noticed(queue, reply)
+
+    def _report_stale(self, settling: list[Lease], letters: str) -> None:
+        for lease, letter in zip(settling, letters, strict=False):
+            if letter == "S":
+                name = f"{lease.queue.name}/{lease.unique}"
+                logger.info("job %s was settled by another worker", name, extra={"action": "stale", "job": name})
+
+    def _refused(self, queue: ServedQueue, request: StepRequest, settling: list[Lease], error: TaskqError) -> None:
+        if isinstance(error, Fenced):
+            for lease in settling:
+                self._drop(lease)
+            self._owner.fenced(queue)
+            return
+        plain = len(request.plain) // 2
+        queue.request.plain[:0] = request.plain
+        queue.request.full[:0] = request.full
+        queue.request.started[:0] = request.started
+        queue.settling[:0] = settling[:plain]
+        queue.settling_full[:0] = settling[plain:]
+        self._block(queue, error)
+
+    def _block(self, queue: ServedQueue, error: TaskqError) -> None:
+        queue.blocked_until = time.monotonic() + queue.pause
+        queue.pause = min(LONGEST_PAUSE, queue.pause * 2)
+        logger.error("queue %s: %s", queue.name, error, extra={"action": "queue_refused", "queue": queue.name})
+
+    def _send_releases(self, queue: ServedQueue) -> None:
+        batch, queue.releases = queue.releases[:BATCH], queue.releases[BATCH:]
+        call = work.release(queue.keys, queue.worker, [(lease.unique, lease.delivery, ms) for lease, ms in batch])
+
+        def refused(error: TaskqError) -> None:
+            queue.releases[:0] = batch
+            self._block(queue, error)
+
+        self._wire.call(call, "", 0, lambda _: None, refused)
+
+    # --- waiting ------------------------------------------------------------------------------------------------
+
+    def _start_wait(self) -> None:
+        if self._wait.busy or self._look or self.stopping or self._owner.wanted()[0] <= 0:
+            return
+        keys = [queue.keys.key("wake") for queue in self.queues if not queue.fenced]
+        if keys:
+            seconds = WAIT * random.uniform(0.75, 1.0)
+            self._wait.command(work.wait(keys, seconds).pack(), self._woken, self._woken)
+
+    def _woken(self, _: object) -> None:
+        self._look = True
+
+    def _check_due(self, now: float) -> None:
+        server_us = round(now * 1_000_000) + self.offset_us
+        want, suspects = self._owner.wanted()
+        for queue in self.queues:
+            if (want > 0 and 0 < queue.next_due <= server_us) or (suspects > 0 and 0 < queue.suspect_due <= server_us):
+                self._look = True
+
+    def deadline(self, now: float) -> float:
+        """Return the monotonic time until which the loop may sleep."""
+        limit = now + WAIT
+        want, suspects = self._owner.wanted()
+        for queue in self.queues:
+            for due, relevant in ((queue.next_due, want > 0), (queue.suspect_due, suspects > 0)):
+                if due and relevant:
+                    limit = min(limit, (due - self.offset_us) / 1_000_000 + 0.0005)
+            if queue.blocked_until > now:
+                limit = min(limit, queue.blocked_until)
+        for wire in (self._wire, self._wait):
+            if wire.deadline():
+                limit = min(limit, wire.deadline())
+        if self._looked_in_vain > now:
+            limit = min(limit, self._looked_in_vain)
+        return max(now, limit)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._wire.close()
+        self._wait.close()

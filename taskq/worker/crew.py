@@ -1,0 +1,273 @@
+"""Starts, watches and replaces the children of one worker."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import math
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable
+
+from taskq.errors import ProtocolError
+from taskq.worker.children import Child
+from taskq.worker.dispatch import Dispatcher, Hand
+from taskq.worker.guard import Guard
+from taskq.worker.options import WorkerOptions
+from taskq.worker.protocol import PROTOCOL, Frame, Hello, encode_frame
+
+logger = logging.getLogger("taskq.worker")
+YOUNG = 2.0  # seconds: a child that dies before is replaced with growing delay
+FIRST_DELAY, LONGEST_DELAY = 0.1, 10.0  # seconds
+APART_IDLE = 10.0  # seconds for which a child for suspects is kept without one
+YIELD = 1.0  # seconds that a job over its limit has to give way before its child is replaced
+TICK = 0.02  # seconds between looks at the slot tables while jobs run
+NEIGHBOURS = 10.0  # seconds that the other jobs of such a child have to end
+
+
+class Crew:
+    """The children of one worker.
+
+    Args:
+        options: pool kind, how many, limits.
+        dispatcher: gets their answers and what dead ones leave.
+        selector: watches their sockets; the key's data is a function to call.
+        worker: the worker's id.
+        version: of this package; a child of another one means that it was upgraded under a running worker.
+    """
+
+    def __init__(
+        self,
+        options: WorkerOptions,
+        dispatcher: Dispatcher,
+        selector: selectors.BaseSelector,
+        worker: str,
+        version: str,
+    ) -> None:
+        self._options = options
+        self._dispatcher = dispatcher
+        self._selector = selector
+        self._worker = worker
+        self._version = version
+        self._guard = Guard()
+        self._start_at = 0.0  # monotonic seconds of the next start; after young deaths
+        self._delay = FIRST_DELAY
+        self.first_hello: Hello | None = None
+        self.failed_boots = 0
+        self.outdated = False
+        self.stopping = False
+        self.on_hello: Callable[[Hello], None] = lambda _: None
+
+    # --- starting -----------------------------------------------------------------------------------------------
+
+    def start(self, *, apart: bool = False) -> Hand:
+        """Start one child."""
+        child = Child.spawn(self._options, 1 if apart else self._options.slots, self._worker)
+        self._guard.add(child.pid)
+        hand = Hand(child, apart=apart)
+        self._dispatcher.hands.append(hand)
+        self._selector.register(child.fileno(), selectors.EVENT_READ, functools.partial(self._ready, hand))
+        return hand
+
+    def keep(self, now: float) -> None:
+        """Start what is missing: children up to the number wanted, and one for suspects while there are any."""
+        if self.stopping:
+            return
+        hands = self._dispatcher.hands
+        regular = sum(1 for hand in hands if not hand.apart and not hand.retire_at and not hand.doomed)
+        if regular < self._options.children and now >= self._start_at:
+            for _ in range(self._options.children - regular):
+                self.start()
+        if self._dispatcher.suspects and not any(hand.apart for hand in hands):
+            self.start(apart=True)
+        for hand in hands:
+            if (
+                hand.apart
+                and hand.feeding
+                and not hand.held
+                and now - hand.heard > APART_IDLE
+                and not self._dispatcher.suspects
+            ):
+                self.dismiss(hand)
+
+    def deadline(self, now: float) -> float:
+        """Return the monotonic time until which the loop may sleep as far as children go."""
+        if self.stopping:
+            return now + TICK
+        hands = self._dispatcher.hands
+        limit = math.inf
+        if self._dispatcher.held or any(hand.retire_at for hand in hands):
+            limit = now + TICK
+        if sum(1 for hand in hands if not hand.apart) < self._options.children:
+            limit = min(limit, max(now, self._start_at))
+        for hand in hands:
+            if hand.apart and not hand.held:
+                limit = min(limit, max(now, hand.heard + APART_IDLE))
+        return limit
+
+    def dismiss(self, hand: Hand) -> None:
+        """Let a child finish what it has, then exit."""
+        if hand.feeding or not hand.ready:
+            hand.feeding = False
+            hand.child.send(encode_frame(Frame.STOP))
+
+    # --- listening ----------------------------------------------------------------------------------------------
+
+    def watch_writing(self) -> None:
+        """Wait for room in the sockets of children that could not take all at once."""
+        for hand in self._dispatcher.hands:
+            if hand.child.wants_write != hand.writing and not hand.child.ended:
+                hand.writing = hand.child.wants_write
+                events = selectors.EVENT_READ | (selectors.EVENT_WRITE if hand.writing else 0)
+                key = self._selector.get_key(hand.child.fileno())
+                self._selector.modify(hand.child.fileno(), events, key.data)
+
+    def _ready(self, hand: Hand) -> None:
+        hand.child.flush()
+        try:
+            for kind, payload in hand.child.read_frames():
+                self._take(hand, kind, payload)
+        except ProtocolError as error:
+            logger.error("child %d: %s; it is killed", hand.child.pid, error, extra={"action": "child_broken"})
+            hand.child.kill()
+        if hand.child.ended:
+            self._unwatch(hand)
+
+    def _take(self, hand: Hand, kind: Frame, payload: object) -> None:
+        if kind is Frame.DONE:
+            self._dispatcher.done(hand, payload)  # type: ignore[arg-type]  # decoded by its type
+        elif kind is Frame.BACK:
+            self._dispatcher.back(hand, payload)  # type: ignore[arg-type]
+        elif kind is Frame.HELLO:
+            self._greet(hand, payload)  # type: ignore[arg-type]
+
+    def _greet(self, hand: Hand, hello: Hello) -> None:
+        if hello.error:
+            self.failed_boots += 1
+            if self.first_hello is None:
+                self.first_hello = hello
+            logger.error("child %d cannot start: %s", hello.pid, hello.error, extra={"action": "child_failed"})
+            return
+        if hello.protocol != PROTOCOL or hello.version != self._version:
+            self.outdated = True
+            logger.error(
+                "child %d runs taskq %s, this worker %s; it drains: start it again", hello.pid, hello.version, self._version,
+                extra={"action": "version_changed"},
+            )  # fmt: skip
+            return
+        self.failed_boots = 0
+        self._dispatcher.tasks = hello.tasks
+        hand.ready = hand.feeding = True
+        hand.heard = time.monotonic()
+        if self.first_hello is None:
+            self.first_hello = hello
+        logger.info("child %d is ready", hello.pid, extra={"action": "child_ready", "child": hello.pid})
+        self.on_hello(hello)
+
+    # --- watching -----------------------------------------------------------------------------------------------
+
+    def watch(self, now: float) -> None:
+        """Enforce time limits, mark long jobs, call back what waits behind them."""
+        for hand in self._dispatcher.hands:
+            if hand.held:
+                self._enforce(hand, now)
+                self._dispatcher.mark_long(hand, now)
+            alone = hand.offenders.keys() >= hand.held.keys()
+            if hand.retire_at and (now >= hand.retire_at or alone) and not hand.doomed:
+                self._kill(hand)
+        self._dispatcher.call_back(now)
+
+    def _enforce(self, hand: Hand, now: float) -> None:
+        patience = 0.0 if self._options.pool == "process" or hand.apart else YIELD
+        for handle, started, deadline in hand.child.table.running():
+            lease = hand.held.get(handle)
+            if lease is None:
+                continue
+            revoked = hand.offenders.get(handle) == "revoked"
+            if revoked and self._options.pool == "process":
+                self._kill(hand)
+            elif deadline and now >= deadline + patience and handle not in hand.offenders:
+                hand.offenders[handle] = repr(deadline - started)
+                name = f"{lease.queue.name}/{lease.unique}"
+                logger.error(
+                    "job %s is over its time limit of %g s", name, deadline - started,
+                    extra={"action": "time_limit", "job": name},
+                )  # fmt: skip
+                if self._options.pool == "process":
+                    self._kill(hand)
+                elif not hand.retire_at:
+                    hand.feeding = False
+                    hand.retire_at = now + NEIGHBOURS
+                    self._dispatcher.recall(hand)
+
+    def _kill(self, hand: Hand) -> None:
+        hand.doomed = True
+        hand.feeding = False
+        hand.child.kill()
+
+    def reap(self) -> None:
+        """Collect ended processes: children with what they leave, and orphans that were handed to this process."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for hand in self._dispatcher.hands:
+                if hand.child.pid == pid:
+                    self._bury(hand, status)
+                    break
+
+    def _bury(self, hand: Hand, status: int) -> None:
+        child = hand.child
+        child.exited(status)
+        try:
+            frames, running = child.collect()
+            for kind, payload in frames:
+                self._take(hand, kind, payload)
+        except ProtocolError as error:
+            logger.error("child %d: %s", child.pid, error, extra={"action": "child_broken"})
+            running = [handle for handle, _, _ in child.table.running()]
+        self._unwatch(hand)
+        self._dispatcher.hands.remove(hand)
+        cause = f"child {child.pid} {describe(status)}"
+        planned = hand.doomed or self.stopping or (status == 0 and not running)
+        if not planned:
+            logger.warning("%s", cause, extra={"action": "child_died", "child": child.pid})
+        self._dispatcher.bury(hand, running, cause)
+        self._guard.remove(child.pid)
+        child.close()
+        if not hand.apart and not planned and time.monotonic() - hand.born < YOUNG:
+            self._start_at = time.monotonic() + self._delay
+            self._delay = min(LONGEST_DELAY, self._delay * 2)
+        elif not planned:
+            self._delay = FIRST_DELAY
+
+    def _unwatch(self, hand: Hand) -> None:
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(hand.child.fileno())
+
+    def kill_all(self) -> None:
+        """Kill every child; their running jobs go back uncounted."""
+        for hand in self._dispatcher.hands:
+            hand.doomed = True
+            hand.child.kill()
+
+    def close(self) -> None:
+        """End the guard."""
+        self._guard.close()
+
+
+def describe(status: int) -> str:
+    """Return how a process ended, from its wait status."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        try:
+            return f"was killed by {signal.Signals(number).name}"
+        except ValueError:
+            return f"was killed by signal {number}"
+    return f"exited with code {os.waitstatus_to_exitcode(status)}"

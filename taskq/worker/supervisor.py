@@ -1,0 +1,356 @@
+"""One worker's parent process: claims, settles, watches. It never runs or imports user code."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from taskq.broker import doctor, workers
+from taskq.broker.address import parse_url
+from taskq.broker.broker import Broker
+from taskq.broker.connection import Link
+from taskq.broker.work import StepReply
+from taskq.broker.workers import Beat, LeaseTimes
+from taskq.errors import ConfigError, TaskqError, WorkerError
+from taskq.model.job import random_token
+from taskq.version import VERSION
+from taskq.worker.claims import Claims, Lease, ServedQueue
+from taskq.worker.crew import Crew
+from taskq.worker.dispatch import Dispatcher
+from taskq.worker.heartbeat import Heartbeat
+from taskq.worker.options import QueueChoice, WorkerOptions
+from taskq.worker.protocol import Hello
+from taskq.worker.reaper import Reaper
+from taskq.worker.wire import Wire
+
+logger = logging.getLogger("taskq.worker")
+BOOT_TIMEOUT = 60.0  # seconds for the first child's import of the app
+LAST_WORDS = 5.0  # seconds to say what is settled when the server does not answer
+SELF_FENCE = 0.8  # share of the lease after which an unrenewed worker starts nothing new
+PR_SET_CHILD_SUBREAPER = 36  # prctl: orphaned grandchildren come here, and are reaped as by pid 1
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD)
+
+
+def run(options: WorkerOptions) -> int:
+    """Run a worker until it is stopped.
+
+    Returns:
+        The exit code: 0 after a graceful stop.
+
+    Raises:
+        TaskqError: if it cannot start; one line says why.
+    """
+    return Supervisor(options).run()
+
+
+class Supervisor:
+    """The loop that joins the parts: children on one side, the broker on the other."""
+
+    def __init__(self, options: WorkerOptions) -> None:
+        self.options = options
+        self.id = f"{options.name or socket.gethostname()}.{os.getpid()}.{random_token(6)}"
+        self._selector = selectors.DefaultSelector()
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._wake_out, self._wake_in = socket.socketpair()
+        self._wake_out.setblocking(False)
+        self._wake_in.setblocking(False)
+        self._signals: deque[int] = deque()
+        self._started = time.time()
+        self._stop_by = 0.0  # monotonic seconds at which running jobs are killed; 0 while not stopping
+        self._killed = False
+        self._quit = False
+        self._claims = Claims(self.post, self._watch, self)
+        self._dispatcher = Dispatcher(self._claims, self.id)
+        self._crew = Crew(options, self._dispatcher, self._selector, self.id, VERSION)
+        self._broker: Broker | None = None
+        self._heartbeat: Heartbeat
+        self._reaper: Reaper
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Boot, loop, shut down."""
+        self._selector.register(self._wake_out, selectors.EVENT_READ, self._awake)
+        with self._own_signals():
+            try:
+                self._boot()
+                self._loop()
+                return self._shut_down()
+            finally:
+                self._close()
+
+    @contextlib.contextmanager
+    def _own_signals(self) -> Iterator[None]:
+        _become_subreaper()
+        before = {number: signal.signal(number, lambda number, _: self._signals.append(number)) for number in SIGNALS}
+        wakeup = signal.set_wakeup_fd(self._wake_in.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(wakeup)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _boot(self) -> None:
+        self._crew.start()
+        hello = self._first_hello()
+        broker = self._broker = Broker(parse_url(hello.url), hello.namespace)
+        times = self.options.times or LeaseTimes(hello.beat, hello.ttl)
+        queues = [ServedQueue(choice, broker.keys(choice.name), self.id) for choice in self._choices(hello)]
+        self._examine(broker, [queue.name for queue in queues])
+        self._register(broker, queues, times)
+        self._claims.open(broker, queues)
+        self._heartbeat = Heartbeat(
+            broker,
+            queues,
+            times,
+            self.id,
+            self._beaten,
+            lambda queue: self.post(lambda: self.fenced(queue)),
+            self._card,
+        )
+        self._reaper = Reaper(broker, times, lambda: self.post(self._claims.look))
+        self._heartbeat.start()
+        self._reaper.start()
+        logger.info(
+            "worker %s is ready: pool %s, %d x %d slots, queues %s, server %s", self.id, self.options.pool,
+            self.options.children, self.options.slots, ", ".join(queue.name for queue in queues), broker.address,
+            extra={"action": "worker_ready", "worker": self.id},
+        )  # fmt: skip
+
+    def _first_hello(self) -> Hello:
+        deadline = time.monotonic() + BOOT_TIMEOUT
+        while self._crew.first_hello is None:
+            if self._stop_requested():
+                raise WorkerError("stopped before it was ready")
+            if time.monotonic() > deadline:
+                raise WorkerError(f"the app {self.options.app!r} was not imported within {BOOT_TIMEOUT:.0f} s")
+            if not self._dispatcher.hands:
+                raise WorkerError(f"the child process died while it imported {self.options.app!r}")
+            self._wait(0.5)
+        if self._crew.first_hello.error:
+            raise ConfigError(self._crew.first_hello.error)
+        return self._crew.first_hello
+
+    def _choices(self, hello: Hello) -> list[QueueChoice]:
+        if self.options.queues:
+            return list(self.options.queues)
+        return [QueueChoice(name) for name, _, _ in hello.queues] or [QueueChoice("default")]
+
+    def _examine(self, broker: Broker, names: list[str]) -> None:
+        link = broker.link()
+        try:
+            findings = doctor.examine(link, broker.namespace, names)
+        finally:
+            link.close()
+        for finding in findings:
+            if finding.level == "warn":
+                logger.warning("%s", finding.text, extra={"action": "doctor", "check": finding.name})
+        doctor.refuse(findings)
+
+    def _register(self, broker: Broker, queues: list[ServedQueue], times: LeaseTimes) -> None:
+        for queue in queues:
+            if not broker.run(workers.register(queue.keys, queue.worker, times)):
+                raise WorkerError(f"worker id {queue.worker} is taken in queue {queue.name}; was the machine cloned?")
+
+    # --- the loop -----------------------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while not self._done():
+            now = time.monotonic()
+            self._handle_signals(now)
+            self._crew.keep(now)
+            if self._dispatcher.held:
+                self._crew.watch(now)
+            self._check_lease(now)
+            self._claims.pump(now)
+            self._dispatcher.pump()
+            self._crew.watch_writing()
+            if self._stop_by:
+                self._press_on(now)
+            limit = min(self._claims.deadline(now), self._crew.deadline(now))
+            self._wait(limit - time.monotonic())
+
+    def _wait(self, seconds: float) -> None:
+        for key, _ in self._selector.select(max(0.0, seconds)):
+            key.data()
+        while self._inbox:
+            self._inbox.popleft()()
+        if signal.SIGCHLD in self._signals:
+            self._signals = deque(number for number in self._signals if number != signal.SIGCHLD)
+            self._crew.reap()
+
+    def _awake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while self._wake_out.recv(4096):
+                pass
+
+    def post(self, function: Callable[[], None]) -> None:
+        """Run ``function`` in the loop; any thread may call this."""
+        self._inbox.append(function)
+        with contextlib.suppress(BlockingIOError, OSError):  # full: the loop is about to wake; closed: it has ended
+            self._wake_in.send(b"\0")
+
+    def _watch(self, link: Link | None, wire: Wire) -> None:
+        if link is not None:
+            self._selector.register(link.fileno(), selectors.EVENT_READ, wire.receive)
+            return
+        for key in list(self._selector.get_map().values()):
+            if key.data == wire.receive:
+                self._selector.unregister(key.fileobj)
+
+    def _check_lease(self, now: float) -> None:
+        late = now - self._heartbeat.acknowledged > SELF_FENCE * self._heartbeat.times.ttl
+        if late and not self._dispatcher.held_back:
+            logger.warning(
+                "the lease could not be renewed: no job is started until it is", extra={"action": "held_back"}
+            )
+            for hand in self._dispatcher.hands:
+                self._dispatcher.recall(hand)
+        elif self._dispatcher.held_back and not late:
+            self._claims.look()
+        self._dispatcher.held_back = late
+
+    def wanted(self) -> tuple[int, int]:
+        """Return how many jobs and how many suspects may be claimed now."""
+        return self._dispatcher.wanted()
+
+    def claimed(self, leases: list[Lease]) -> None:
+        """Take new leases."""
+        self._dispatcher.add(leases)
+
+    def noticed(self, queue: ServedQueue, reply: StepReply) -> None:
+        """Do the chores that a reply tells of."""
+        self._do_chores(queue, reply.ended, reply.outbox, reply.revoked)
+
+    def _beaten(self, queue: ServedQueue, beat: Beat) -> None:
+        for worker in beat.over:
+            if worker != queue.worker:
+                self._reaper.reap(queue.name, worker)
+        if beat.ended or beat.outbox or beat.revoked:
+            self.post(lambda: self._do_chores(queue, beat.ended, beat.outbox, beat.revoked))
+
+    def _do_chores(self, queue: ServedQueue, ended: int, outbox: int, revoked: int) -> None:
+        if ended:
+            self._reaper.finish(queue.name)
+        if outbox:
+            self._reaper.relay(queue.name)
+        if revoked:
+            self._reaper.read_revoked(
+                queue.name, lambda modes: self.post(lambda: self._dispatcher.drop_revoked(queue.name, modes))
+            )
+
+    def fenced(self, queue: ServedQueue) -> None:
+        """Take a new id for a queue whose lease is gone; what has not started is forgotten, it has other owners."""
+        if queue.fenced:
+            return
+        queue.fenced = True
+        fresh = f"{self.id}.{random_token(4)}"
+        logger.error(
+            "the lease on queue %s was taken away; going on as %s", queue.name, fresh,
+            extra={"action": "fenced", "queue": queue.name, "worker": queue.worker},
+        )  # fmt: skip
+        self._dispatcher.forget(queue)
+        self._reaper.register(queue, fresh, lambda: self.post(lambda: self._rejoin(queue, fresh)))
+
+    def _rejoin(self, queue: ServedQueue, worker: str) -> None:
+        queue.start_over(worker)
+        self._claims.look()
+
+    # --- stopping -----------------------------------------------------------------------------------------------
+
+    def _handle_signals(self, now: float) -> None:
+        while self._signals:
+            number = self._signals.popleft()
+            if number == signal.SIGQUIT:
+                self._quit = True
+            elif number == signal.SIGCHLD:
+                self._crew.reap()
+            elif not self._stop_by:
+                logger.info("stopping: running jobs have %g s", self.options.grace, extra={"action": "stopping"})
+                self._begin_stop(now)
+            else:
+                logger.warning("stopping now: running jobs are given back", extra={"action": "stopping_now"})
+                self._stop_by = now
+        if self._crew.outdated and not self._stop_by:
+            self._begin_stop(now)
+        if self.options.drain and not self._stop_by and self._claims.drained and not self._dispatcher.holds_any:
+            self._begin_stop(now)
+
+    def _begin_stop(self, now: float) -> None:
+        self._stop_by = now + self.options.grace
+        self._claims.stopping = self._dispatcher.stopping = self._crew.stopping = True
+        self._dispatcher.release_pending()
+        for hand in list(self._dispatcher.hands):
+            self._dispatcher.recall(hand)
+            self._crew.dismiss(hand)
+
+    def _press_on(self, now: float) -> None:
+        if now >= self._stop_by and not self._killed:
+            self._killed = True
+            self._crew.kill_all()
+
+    def _stop_requested(self) -> bool:
+        return any(number != signal.SIGCHLD for number in self._signals)
+
+    def _done(self) -> bool:
+        if self._quit:
+            return True
+        return bool(self._stop_by) and not self._dispatcher.hands
+
+    def _shut_down(self) -> int:
+        if self._quit:
+            logger.warning("quitting at once", extra={"action": "quit"})
+            self._crew.kill_all()
+            return 128 + signal.SIGQUIT
+        deadline = time.monotonic() + LAST_WORDS
+        while not self._claims.idle and (now := time.monotonic()) < deadline:
+            self._claims.pump(now)
+            self._wait(0.05)
+        self._relay_rest()
+        self._heartbeat.stop()
+        for queue in self._claims.queues:
+            with contextlib.suppress(TaskqError):
+                assert self._broker is not None
+                self._broker.run(workers.deregister(queue.keys, queue.worker), LAST_WORDS)
+        logger.info("worker %s has stopped", self.id, extra={"action": "worker_stopped", "worker": self.id})
+        return 0
+
+    def _relay_rest(self) -> None:
+        for queue in self._claims.queues:
+            self._reaper.relay(queue.name)
+        self._reaper.stop(LAST_WORDS)
+
+    def _close(self) -> None:
+        self._crew.kill_all()
+        self._crew.close()
+        if self._claims.queues:
+            self._claims.close()
+        if self._broker is not None:
+            self._broker.close()
+        self._selector.close()
+        self._wake_in.close()
+        self._wake_out.close()
+
+    def _card(self) -> dict[str, Any]:
+        return {
+            "name": self.id, "host": socket.gethostname(), "pid": os.getpid(), "pool": self.options.pool,
+            "children": self.options.children, "slots": self.options.slots,
+            "queues": [queue.name for queue in self._claims.queues], "busy": self._dispatcher.held,
+            "started": round(self._started), "version": VERSION,
+        }  # fmt: skip
+
+
+def _become_subreaper() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -1,0 +1,208 @@
+"""The supervisor's connections: one call in flight, repeated until it is answered, without blocking the loop."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from taskq.broker.broker import Broker
+from taskq.broker.call import Call
+from taskq.broker.connection import Link
+from taskq.broker.failures import is_broken, is_missing_script, is_passing, reason, translate
+from taskq.broker.session import FIRST_PAUSE, LONGEST_PAUSE
+from taskq.errors import TaskqError
+
+logger = logging.getLogger("taskq.worker")
+
+Post = Callable[[Callable[[], None]], None]
+"""Runs a function in the supervisor's loop, from any thread."""
+
+
+Watch = Callable[[Link | None, "Wire"], None]
+
+
+class Wire:
+    """A connection whose reply the loop waits for, and which is rebuilt by a thread of its own when it breaks.
+
+    Args:
+        broker: gives connections.
+        post: runs a function in the loop.
+        name: for the log.
+        watch: is told of a new socket to wait for, and of None before it is closed.
+        reply_timeout: seconds after which an unanswered call is sent again over a new connection.
+    """
+
+    def __init__(self, broker: Broker, post: Post, name: str, watch: Watch, reply_timeout: float = 15.0) -> None:
+        self._broker = broker
+        self._post = post
+        self._name = name
+        self._watch = watch
+        self._reply_timeout = reply_timeout
+        self._link: Link | None = None
+        self._connecting = False
+        self._closed = False
+        self._pack: Callable[[bool], bytes] | None = None
+        self._answer: Callable[[Any], None] | None = None
+        self._refuse: Callable[[TaskqError], None] | None = None
+        self._pause = FIRST_PAUSE
+        self._again_at = 0.0  # monotonic seconds of the next repetition; 0 for none
+        self._overdue_at = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call waits for its answer."""
+        return self._answer is not None
+
+    def call(
+        self,
+        call: Call[Any],
+        session: str,
+        seq: int,
+        answer: Callable[[Any], None],
+        refuse: Callable[[TaskqError], None],
+    ) -> None:
+        """Send a script call; exactly one of ``answer`` and ``refuse`` runs later, in the loop."""
+        self._begin(
+            lambda by_source: call.pack(session, seq, by_source=by_source),
+            lambda reply: answer(call.parse(reply)),
+            refuse,
+        )
+
+    def command(self, packed: bytes, answer: Callable[[Any], None], refuse: Callable[[TaskqError], None]) -> None:
+        """Send a plain command that may be repeated."""
+        self._begin(lambda _: packed, answer, refuse)
+
+    def _begin(
+        self,
+        pack: Callable[[bool], bytes],
+        answer: Callable[[Any], None],
+        refuse: Callable[[TaskqError], None],
+    ) -> None:
+        assert self._answer is None, "one call at a time"
+        self._pack, self._answer, self._refuse = pack, answer, refuse
+        self._send(by_source=False)
+
+    def _send(self, *, by_source: bool) -> None:
+        self._again_at = 0.0
+        if self._link is None:
+            self._connect()
+            return
+        assert self._pack is not None
+        self._overdue_at = time.monotonic() + self._reply_timeout
+        try:
+            self._link.send(self._pack(by_source))
+        except Exception as error:
+            self._broken(error)
+
+    def receive(self) -> None:
+        """Read the reply that the selector announced, or notice that the connection has ended."""
+        link = self._link
+        if link is None:
+            return
+        try:
+            reply = link.receive()
+        except Exception as error:
+            self._failed(error)
+            return
+        self._pause = FIRST_PAUSE
+        answer = self._answer
+        self._forget_call()
+        if answer is not None:
+            answer(reply)
+
+    def _failed(self, error: Exception) -> None:
+        if is_missing_script(error) and self._answer is not None:
+            self._send(by_source=True)
+        elif is_broken(error):
+            self._broken(error)
+        elif is_passing(error):
+            self._again_at = time.monotonic() + self._next_pause()
+            logger.warning("%s: server is not ready: %s", self._name, error, extra={"action": "broker_busy"})
+        else:
+            refuse = self._refuse
+            self._forget_call()
+            if refuse is not None:
+                refuse(translate(error, self._broker.address))
+
+    def _broken(self, error: Exception) -> None:
+        self.drop_link()
+        if not self._closed:
+            logger.warning(
+                "%s: connection to %s lost (%s), reconnecting", self._name, self._broker.address, reason(error),
+                extra={"action": "broker_lost"},
+            )  # fmt: skip
+            self._connect()
+
+    def _forget_call(self) -> None:
+        self._pack = self._answer = self._refuse = None
+        self._again_at = self._overdue_at = 0.0
+
+    def _next_pause(self) -> float:
+        pause = self._pause
+        self._pause = min(LONGEST_PAUSE, pause * 2)
+        return pause
+
+    def tick(self, now: float) -> None:
+        """Repeat a call whose pause is over; give a connection up that does not answer."""
+        if self._again_at and now >= self._again_at:
+            self._send(by_source=False)
+        elif self._answer is not None and self._link is not None and self._overdue_at and now >= self._overdue_at:
+            self._broken(TimeoutError(f"no reply for {self._reply_timeout:.0f} s"))
+
+    def deadline(self) -> float:
+        """Return the monotonic time at which ``tick`` has something to do; 0 for none."""
+        return self._again_at or (self._overdue_at if self._answer is not None else 0.0)
+
+    def connect(self) -> None:
+        """Open the connection now, in this thread; raises what prevents it."""
+        link = self._broker.link()
+        link.connect()
+        self._link = link
+        self._watch(link, self)
+
+    def _connect(self) -> None:
+        if not self._connecting and not self._closed:
+            self._connecting = True
+            threading.Thread(target=self._reconnect, name=f"taskq-{self._name}-reconnect", daemon=True).start()
+
+    def _reconnect(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._closed:
+            link = self._broker.link()
+            try:
+                link.connect()
+            except Exception:
+                link.close()
+                time.sleep(pause)
+                pause = min(LONGEST_PAUSE, pause * 2)
+            else:
+                self._post(functools.partial(self._connected, link))
+                return
+
+    def _connected(self, link: Link) -> None:
+        self._connecting = False
+        if self._closed:
+            link.close()
+            return
+        self._link = link
+        self._watch(link, self)
+        logger.info("%s: connected to %s", self._name, self._broker.address, extra={"action": "broker_connected"})
+        if self._answer is not None:
+            self._send(by_source=False)
+
+    def drop_link(self) -> None:
+        """Close the connection; a call in flight is sent again over the next one."""
+        if self._link is not None:
+            self._watch(None, self)
+            self._link.close()
+            self._link = None
+
+    def close(self) -> None:
+        """Give the connection and its call up."""
+        self._closed = True
+        self._forget_call()
+        self.drop_link()
