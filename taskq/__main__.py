@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 
-
-def main() -> int:
-    """Run the command line and return its exit code."""
+def main() -> None:
+    """Run the command line, which exits the process."""
     from taskq.cli.main import main as run
 
-    return run()
+    run()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

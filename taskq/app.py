@@ -344,7 +344,7 @@ class TaskQ:
             return self._address
         from taskq import embedded
 
-        return parse_url(embedded.url())
+        return embedded.address()
 
     def close(self) -> None:
         """Close connections and end threads of this process; handles get no more news, the next use connects again."""

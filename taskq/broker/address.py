@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -18,15 +19,18 @@ _OPTIONS = {"db", "ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"
 def redact(url: object) -> str:
     """Return ``url`` for people: whatever stands where a password can stand is replaced by ``***``."""
     text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(url))
-    text = re.sub(r"(?<=:)[^:/@?#]*(?:[^@]*)(?=@)", "***", text.split("://", 1)[-1], count=1) if "@" in text else text
-    scheme = str(url).split("://", 1)[0] + "://" if "@" in str(url) and "://" in str(url) else ""
-    text = re.sub(r"(password=)[^&]*", r"\1***", scheme + text)
+    scheme, mark, rest = text.partition("://") if "://" in text else ("", "", text)
+    if "@" in rest:
+        rest = re.sub(r"(?<=:).*(?=@)", "***", rest, count=1)  # to the last @: a password may hold others
+    elif mark:
+        rest = re.sub(r"^([^:/?#[]*):(?!\d*(?:[/?#]|$))[^/?#]*", r"\1:***", rest)  # its host was forgotten
+    text = re.sub(r"(password=)[^&]*", r"\1***", scheme + mark + rest)
     return text if len(text) <= 120 else text[:119] + "…"
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the server is and how to get in."""
+    """Where the server is and how to get in; ``revive`` starts it if need be, before each new connection."""
 
     scheme: str
     host: str = "localhost"
@@ -36,6 +40,7 @@ class Address:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     options: tuple[tuple[str, Any], ...] = ()
+    revive: Callable[[], object] | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         """The address for people, without any secret."""

@@ -93,6 +93,8 @@ class AsyncSession:
         while True:
             try:
                 if not self._connection.is_connected:
+                    if self._address.revive is not None:
+                        await asyncio.to_thread(self._address.revive)
                     await self._connection.connect()
                 patience.sent = True
                 answer = await attempt()

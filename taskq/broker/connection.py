@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 from redis.backoff import NoBackoff
@@ -55,6 +54,8 @@ class Link:
 
     def connect(self) -> None:
         """Connect and authenticate, if that is not done yet."""
+        if self.address.revive is not None and not self.connected:
+            self.address.revive()
         self._connection.connect()
 
     @property
@@ -109,6 +110,3 @@ class Link:
     def close(self) -> None:
         """Close the socket; the next use opens a new one."""
         self._connection.disconnect()
-
-
-Connector = Callable[[], Link]

@@ -64,6 +64,9 @@ class Facts:
 
 def check(facts: Facts) -> list[Finding]:
     """Judge what a server said, in a fixed order."""
+    if facts.info.get("server_mode", facts.info.get("redis_mode")) == "sentinel":
+        text = f"{facts.address} is a Sentinel, which keeps no data; give its master's url"
+        return [Finding("refuse", "role", text)]
     found = [*_server(facts)] if facts.info else [_unknown("server", "INFO", "its version, role and memory policy")]
     found += [_clock(facts), *_access(facts), _scripts(facts), _schema(facts), _keys(facts)]
     return found
@@ -120,11 +123,7 @@ def _lua(product: str, version: Version) -> Finding:
 
 
 def _role(facts: Facts) -> Finding:
-    mode, role = facts.info.get("redis_mode", "standalone"), facts.info.get("role", "")
-    mode = facts.info.get("server_mode", mode)
-    if mode == "sentinel":
-        return Finding("refuse", "role", f"{facts.address} is a Sentinel, which keeps no data; give its master's url")
-    if role != "master":
+    if facts.info.get("role") != "master":
         host, port = facts.info.get("master_host", "?"), facts.info.get("master_port", "?")
         shown = shorten(f"{host}:{port}")
         return Finding(
@@ -140,6 +139,8 @@ def _policy(facts: Facts) -> Finding:
     policy = facts.info.get("maxmemory_policy", "")
     if policy == "noeviction":
         return Finding("ok", "memory-policy", "it refuses writes rather than evict jobs when its memory is full")
+    if not policy:
+        return Finding("warn", "memory-policy", "the server does not tell its maxmemory-policy; it must be noeviction")
     if policy.startswith("volatile-"):
         text = f"maxmemory-policy is {policy}: results may be evicted when the memory is full; set it to noeviction"
         return Finding("warn", "memory-policy", text)

@@ -36,10 +36,11 @@ def enqueue(queue: QueueKeys, jobs: Sequence[Job], *, forced: bool = False) -> C
         jobs: in order; a batch that a bound cuts short is accepted as a prefix.
         forced: pass the bound.
     """
+    script = "enqueue_one" if len(jobs) == 1 and not jobs[0].delay_ms else "enqueue"
     arguments: list[Argument] = ["1" if forced else "0"]
     for job in jobs:
         arguments += (job.unique, job.delay_ms, job.data)
-    return make_call(load()["enqueue"], queue, arguments, _first_text, first=jobs[0].unique)
+    return make_call(load()[script], queue, arguments, _first_text, first=jobs[0].unique)
 
 
 def cancel(queue: QueueKeys, unique: str, *, revoke: bool = False, terminate: bool = False) -> Call[str]:

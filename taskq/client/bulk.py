@@ -11,6 +11,7 @@ from taskq.broker.jobs import BATCH_BYTES, BATCH_JOBS
 from taskq.client.drafting import add_hook_headers, add_origin, check_size
 from taskq.client.operation import Operation, aperform, perform
 from taskq.client.resultset import ResultSet
+from taskq.client.sending import check_new
 from taskq.errors import BadArguments, Indeterminate, InvalidCall
 from taskq.model.job import encode_body
 
@@ -143,8 +144,10 @@ def _place(sender: Sender, results: ResultSet[Any], chunk: list[Argument], lette
     def rest(done: int) -> Call[str]:
         return bulk.enqueue_flat(keys, chunk[PARTS * done :], forced=forced)
 
-    yield from sender.offer(queue, rest, letters=letters)
-    results._uniques += map(str, chunk[::PARTS])
+    letters = yield from sender.offer(queue, rest, letters=letters)
+    uniques = [str(unique) for unique in chunk[::PARTS]]
+    check_new(queue, uniques, letters)
+    results._uniques += uniques
 
 
 def _report(error: BaseException, results: ResultSet[Any]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from taskq.broker.results import channel
 from taskq.client.poller import Poller
 from taskq.client.watching import Registry, Sink, Watch
+from taskq.errors import BrokerUnavailable
 from taskq.model.job import random_token
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Listener:
         self._registry.remove(watch)
 
     def close(self) -> None:
-        """End the threads; waiters stay without news."""
+        """End the threads; who waits in this moment gets an error."""
         self._closing.set()
         self._poller.close()
         with self._lock:
@@ -86,6 +87,7 @@ class Listener:
             subscription.close()
         if thread is not None and thread is not threading.current_thread():
             thread.join(LONGEST_PAUSE)
+        self._registry.give_up(BrokerUnavailable("the app was closed while this was waited for; wait again"))
 
     def _start(self) -> None:
         with self._lock:

@@ -59,8 +59,6 @@ class Poller:
     def add(self, watch: Watch, *, now: bool) -> None:
         """Read for ``watch``, at once or, where it is told anyway, after the longest interval."""
         with self._changed:
-            if self._closed:
-                raise RuntimeError("the app is closed")
             self._schedule(watch, 0.0 if now else self._steady())
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="taskq-poller", daemon=True)
@@ -98,10 +96,7 @@ class Poller:
             try:
                 self._round(due)
             except TaskqError as error:  # after the whole deadline: whoever waits is told, and may wait again
-                for watch in due:
-                    watch.error = error
-                    if watch.wake is not None:
-                        watch.wake()
+                self._registry.give_up(error, due)
             except Exception:
                 logger.exception("reading results failed", extra={"action": "poll_failed"})
             with self._changed:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from taskq.broker import jobs, results, work
 from taskq.broker.finishing import finish_of
 from taskq.client.future import OVER, LightFuture
-from taskq.client.operation import Operation, perform
+from taskq.client.operation import Operation, aperform, perform
 from taskq.client.records import gone, open_record, read_record
 from taskq.client.waiting import check_deadlock, check_wait
 from taskq.errors import UnknownOrExpired
@@ -191,6 +191,11 @@ class AsyncResult(LightFuture[R]):
 
         seconds = check_wait(limit)
         self._check_waitable(allow_deadlock)
+        if seconds == 0:
+            await aperform(self._look(), self._app.broker)
+            if self._state not in OVER:
+                raise self._late(seconds)
+            return
         bell = Bell()
         deadline = None if seconds is None else time.monotonic() + seconds
         listener = self._app._listener

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -10,7 +11,7 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Final, TypeVar, overload
 
 from taskq.broker import results
-from taskq.client.operation import Operation, perform
+from taskq.client.operation import Operation, aperform, perform
 from taskq.client.records import gone, open_record, read_record
 from taskq.client.result import AsyncResult
 from taskq.client.waiting import check_deadlock, check_wait
@@ -118,9 +119,14 @@ class ResultSet(Sequence[AsyncResult[R]]):
 
     def wait(self, timeout: float | None = None, *, allow_deadlock: bool = False) -> bool:
         """Wait until all jobs have ended, however; False if ``timeout`` passed before."""
-        if not self._all_ended():
-            self._wait_until(self._all_ended, timeout, allow_deadlock)
-        return self._all_ended()
+        if self._all_ended():
+            return True
+        deadline = self._begin_wait(timeout, allow_deadlock)
+        if timeout == 0:
+            perform(self._look(), self._app.broker)
+            return self._all_ended()
+        with self._watching() as watch:
+            return self._block(watch, self._all_ended, deadline)
 
     def as_completed(self, timeout: float | None = None, *, allow_deadlock: bool = False) -> Iterator[AsyncResult[R]]:
         """Yield the results as their jobs end; one such iteration at a time.
@@ -128,17 +134,17 @@ class ResultSet(Sequence[AsyncResult[R]]):
         Raises:
             TimeoutError: not all had ended ``timeout`` seconds after the first was asked for.
         """
-        seconds = check_wait(timeout)
-        deadline = None if seconds is None else time.monotonic() + seconds
         with self._condition:
             fresh = self._fresh = deque(unique for unique in self._uniques if unique in self._records)
-        left = len(set(self._uniques))
-        while left:
-            if not fresh:
-                remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-                if not self._wait_until(lambda: bool(fresh), remaining, allow_deadlock):
+        left = len(self._uniques)
+        if len(fresh) == left:
+            yield from map(self._handle, fresh)
+            return
+        deadline = self._begin_wait(timeout, allow_deadlock)
+        with self._watching() as watch:
+            while left:
+                if not fresh and not self._block(watch, lambda: bool(fresh), deadline):
                     raise self._late(timeout)
-            while fresh:
                 left -= 1
                 yield self._handle(fresh.popleft())
 
@@ -149,18 +155,16 @@ class ResultSet(Sequence[AsyncResult[R]]):
         left = len(self._uniques) - len(self._records)
         return TimeoutError(f"{left} of {len(self)} jobs have not ended after {seconds} s; they go on")
 
-    def _check_waitable(self, allow_deadlock: bool) -> None:
-        check_deadlock(self.queue, f"{len(self)} jobs", allow_deadlock)
-        if self._quiet and self._uniques:
-            raise UnknownOrExpired("these jobs keep no results (ignore_result), so there is nothing to wait for")
-
-    def _wait_until(self, reached: Callable[[], bool], timeout: object, allow_deadlock: bool) -> bool:
+    def _begin_wait(self, timeout: object, allow_deadlock: bool) -> float | None:
+        """Check that waiting makes sense and return its end in monotonic seconds, None for no limit."""
         seconds = check_wait(timeout)
-        self._check_waitable(allow_deadlock)
-        deadline = None if seconds is None else time.monotonic() + seconds
-        if seconds == 0:
-            perform(self._look(), self._app.broker)
-            return reached()
+        check_deadlock(self.queue, f"{len(self)} jobs", allow_deadlock)
+        if self._quiet:
+            raise UnknownOrExpired("these jobs keep no results (ignore_result), so there is nothing to wait for")
+        return None if seconds is None else time.monotonic() + seconds
+
+    @contextlib.contextmanager
+    def _watching(self) -> Iterator[Watch]:
         listener, condition = self._app._listener, self._condition
 
         def wake() -> None:
@@ -169,16 +173,20 @@ class ResultSet(Sequence[AsyncResult[R]]):
 
         watch = self._watch(wake, listener)
         try:
-            with condition:
-                while not reached():
-                    if watch.error is not None:
-                        raise watch.error
-                    left = None if deadline is None else deadline - time.monotonic()
-                    if left is not None and left <= 0:
-                        return False
-                    condition.wait(left)
+            yield watch
         finally:
             listener.unwatch(watch)
+
+    def _block(self, watch: Watch, reached: Callable[[], bool], deadline: float | None) -> bool:
+        """Wait for news until ``reached``; False if ``deadline`` came before."""
+        with self._condition:
+            while not reached():
+                if watch.error is not None:
+                    raise watch.error
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return False
+                self._condition.wait(left)
         return True
 
     async def _await_all(self, limit: object, *, allow_deadlock: bool) -> bool:
@@ -186,10 +194,10 @@ class ResultSet(Sequence[AsyncResult[R]]):
             return True
         from taskq.client.aio import Bell
 
-        seconds = check_wait(limit)
-        self._check_waitable(allow_deadlock)
+        deadline = self._begin_wait(limit, allow_deadlock)
+        if limit == 0:
+            await aperform(self._look(), self._app.broker)
         bell, listener = Bell(), self._app._listener
-        deadline = None if seconds is None else time.monotonic() + seconds
         self._bells.append(bell.ring)
         watch = self._watch(bell.ring, listener)
         try:

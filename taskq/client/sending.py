@@ -6,7 +6,7 @@ import os
 import platform
 import queue as standard
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -72,6 +72,7 @@ class Sender:
         """Send one job with an id of its own and no options; the fast way.
 
         Raises:
+            JobConflict: see ``check_new``.
             BrokerError, QueueConflict: as ``offer``.
         """
         listener = self.listener
@@ -85,7 +86,8 @@ class Sender:
             letters = self.broker.enqueue(queue, (job,))
             if letters == "A":
                 return
-        perform(self.offer(queue, lambda _: Enqueue(queue, (job,)), letters=letters), self.broker)
+        letters = perform(self.offer(queue, lambda _: Enqueue(queue, (job,)), letters=letters), self.broker)
+        check_new(queue, [job.unique], letters)
 
     def put_chosen(self, queue: str, job: Job, timeout: float | None, *, chosen: bool) -> Operation[bool]:
         """Send one job.
@@ -173,6 +175,17 @@ class Sender:
         error = standard.Full(f"queue {queue!r} is full{size}: wait with timeout=, or add workers")
         error.accepted = accepted  # type: ignore[attr-defined]
         return error
+
+
+def check_new(queue: str, uniques: Sequence[str], letters: str) -> None:
+    """Check that no job was refused because its own new id is taken.
+
+    Raises:
+        JobConflict: two processes drew the same 40 bits and used them in the same millisecond.
+    """
+    at = letters.find(jobs.Accept.CONFLICT)
+    if at >= 0:
+        raise JobConflict(f"job {queue}/{uniques[at]} was not sent: another process drew the same id; send it again")
 
 
 def _same_call(stored: bytes, sent: bytes) -> bool:

@@ -113,6 +113,13 @@ class Registry:
         """Return for how many jobs somebody waits."""
         return len(self._awaited)
 
+    def give_up(self, error: Exception, watches: Iterable[Watch] | None = None) -> None:
+        """Tell waiters, all where None, that there will be no news because of ``error``."""
+        for watch in self.watches() if watches is None else watches:
+            watch.error = error
+            if watch.wake is not None:
+                watch.wake()
+
     def settle(self, job_id: str, data: bytes) -> None:
         """Hand a job's record to everybody concerned."""
         for sink in self._take(job_id):

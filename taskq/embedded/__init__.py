@@ -10,10 +10,11 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from taskq.broker.address import Address, parse_url
 from taskq.embedded import lifecycle, wire
 from taskq.embedded.place import WAY_OUT, file_errors, held, locate, project_root, start_lock
 from taskq.errors import EmbeddedServerError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from taskq.embedded.place import Place
 
-__all__ = ["Status", "project_root", "start", "status", "stop", "url"]
+__all__ = ["Status", "address", "project_root", "start", "status", "stop", "url"]
 
 logger = logging.getLogger("taskq.embedded")
 
@@ -55,6 +56,19 @@ class Status:
     version: str | None = None
     clients: int | None = None
     memory: int | None = None
+
+
+def address(root: Path | None = None) -> Address:
+    """Start the server if needed and return its address, which starts it again before each new connection.
+
+    Args:
+        root: the project's root; None is the one of the current directory now.
+
+    Raises:
+        EmbeddedServerError: as ``url``.
+    """
+    root = root or project_root()
+    return replace(parse_url(url(root)), revive=functools.partial(url, root))
 
 
 def url(root: Path | None = None, *, start: bool = True) -> str:

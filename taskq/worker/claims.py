@@ -195,9 +195,9 @@ class Claims:
     def _next_queue(self, now: float) -> ServedQueue | None:
         if not self._turn:
             want, suspects = (0, 0) if self.stopping else self._owner.wanted()
-            claim = (want > 0 or suspects > 0) and (self._look or not self._wait.busy)
-            if claim and (self._look or now >= self._looked_in_vain):
-                self._look = False
+            claim = want > 0 and (self._look or (not self._wait.busy and now >= self._looked_in_vain))
+            if claim or (suspects > 0 and self._suspect_is_due(now)):
+                self._look = self._look and not claim
                 self._turn.extend(self._order())
             else:
                 self._turn.extend(queue for queue in self.queues if queue.has_work_to_say())
@@ -206,6 +206,10 @@ class Claims:
             if now >= queue.blocked_until and not queue.fenced:
                 return queue
         return None
+
+    def _suspect_is_due(self, now: float) -> bool:
+        server_us = round(now * 1_000_000) + self.offset_us
+        return any(0 < queue.suspect_due <= server_us for queue in self.queues)
 
     def _order(self) -> list[ServedQueue]:
         if not self._weighted:
@@ -322,10 +326,8 @@ class Claims:
 
     def _check_due(self, now: float) -> None:
         server_us = round(now * 1_000_000) + self.offset_us
-        want, suspects = self._owner.wanted()
-        for queue in self.queues:
-            if (want > 0 and 0 < queue.next_due <= server_us) or (suspects > 0 and 0 < queue.suspect_due <= server_us):
-                self._look = True
+        if any(0 < queue.next_due <= server_us for queue in self.queues) and self._owner.wanted()[0] > 0:
+            self._look = True
 
     def deadline(self, now: float) -> float:
         """Return the monotonic time until which the loop may sleep."""

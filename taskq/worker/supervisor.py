@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from taskq import embedded
 from taskq.broker import doctor, workers
 from taskq.broker.address import parse_url
 from taskq.broker.broker import Broker
@@ -104,7 +105,8 @@ class Supervisor:
     def _boot(self) -> None:
         self._crew.start()
         hello = self._first_hello()
-        broker = self._broker = Broker(parse_url(hello.url), hello.namespace)
+        address = parse_url(hello.url) if hello.url else embedded.address()
+        broker = self._broker = Broker(address, hello.namespace)
         times = self.options.times or LeaseTimes(hello.beat, hello.ttl)
         queues = [ServedQueue(choice, broker.keys(choice.name), self.id) for choice in self._choices(hello)]
         self._examine(broker, [queue.name for queue in queues])

@@ -26,7 +26,8 @@ def naps(rig: Bench, pool: str, count: int, seconds: float) -> list:
     return [task.delay(i, seconds) for i in range(count)]
 
 
-def test_a_killed_child_is_replaced_and_its_job_runs_again_within_a_second(rig: Bench) -> None:
+def test_a_killed_child_is_replaced_and_its_job_runs_again_long_before_a_lease_ends(rig: Bench) -> None:
+    rig.heartbeat, rig.lease = 5.0, 25.0
     worker = rig.start("process", "-c", "1")
     result = rig.app.nap.delay(1, 1.0)
     wait_until(lambda: rig.noted("start"), "job runs")
@@ -34,7 +35,7 @@ def test_a_killed_child_is_replaced_and_its_job_runs_again_within_a_second(rig: 
     os.kill(child, signal.SIGKILL)
     killed = time.monotonic()
     wait_until(lambda: len(rig.noted("start")) == 2, "job runs again")
-    assert time.monotonic() - killed < 1.0
+    assert time.monotonic() - killed < 5.0  # `make bench` has the figure on a machine that is not busy with tests
     assert result.result(timeout=20) == 1
     wait_until(lambda: worker.children() and child not in worker.children(), "child replaced")
 
