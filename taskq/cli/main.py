@@ -28,6 +28,14 @@ from taskq.version import VERSION
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+class Lines(logging.Handler):
+    """Prints each record as our own errors are: one line on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record."""
+        complain(record.getMessage())
+
+
 @click.group(cls=Commands, context_settings=SETTINGS)
 @click.version_option(VERSION, "--version", message="taskq %(version)s")
 @app_option
@@ -114,12 +122,7 @@ def _report_defect(error: Exception) -> int:
 
 
 def _log_warnings() -> None:
-    """Show what the library warns of, one line each; the worker's own logging replaces this."""
-
-    class Lines(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            complain(record.getMessage())
-
+    """Show what the library warns of; the worker's own logging replaces this."""
     own = logging.getLogger("taskq")
     own.handlers[:] = [Lines(logging.WARNING)]
     own.propagate = False

@@ -26,9 +26,9 @@ from taskq.errors import ConfigError, TaskqError, WorkerError
 from taskq.model.job import random_token
 from taskq.version import VERSION
 from taskq.worker.claims import Claims, Lease, ServedQueue
-from taskq.worker.crew import Crew
 from taskq.worker.dispatch import Dispatcher
 from taskq.worker.heartbeat import Heartbeat
+from taskq.worker.nursery import Nursery
 from taskq.worker.options import QueueChoice, WorkerOptions
 from taskq.worker.protocol import Hello
 from taskq.worker.reaper import Reaper
@@ -72,7 +72,7 @@ class Supervisor:
         self._quit = False
         self._claims = Claims(self.post, self._watch, self)
         self._dispatcher = Dispatcher(self._claims, self.id)
-        self._crew = Crew(options, self._dispatcher, self._selector, self.id, VERSION)
+        self._nursery = Nursery(options, self._dispatcher, self._selector, self.id, VERSION)
         self._broker: Broker | None = None
         self._heartbeat: Heartbeat
         self._reaper: Reaper
@@ -103,7 +103,7 @@ class Supervisor:
                 signal.signal(number, handler)
 
     def _boot(self) -> None:
-        self._crew.start()
+        self._nursery.start()
         hello = self._first_hello()
         address = parse_url(hello.url) if hello.url else embedded.address()
         broker = self._broker = Broker(address, hello.namespace)
@@ -132,7 +132,7 @@ class Supervisor:
 
     def _first_hello(self) -> Hello:
         deadline = time.monotonic() + BOOT_TIMEOUT
-        while self._crew.first_hello is None:
+        while self._nursery.first_hello is None:
             if self._stop_requested():
                 raise WorkerError("stopped before it was ready")
             if time.monotonic() > deadline:
@@ -140,9 +140,9 @@ class Supervisor:
             if not self._dispatcher.hands:
                 raise WorkerError(f"the child process died while it imported {self.options.app!r}")
             self._wait(0.5)
-        if self._crew.first_hello.error:
-            raise ConfigError(self._crew.first_hello.error)
-        return self._crew.first_hello
+        if self._nursery.first_hello.error:
+            raise ConfigError(self._nursery.first_hello.error)
+        return self._nursery.first_hello
 
     def _choices(self, hello: Hello) -> list[QueueChoice]:
         if self.options.queues:
@@ -171,16 +171,16 @@ class Supervisor:
         while not self._done():
             now = time.monotonic()
             self._handle_signals(now)
-            self._crew.keep(now)
+            self._nursery.keep(now)
             if self._dispatcher.held:
-                self._crew.watch(now)
+                self._nursery.watch(now)
             self._check_lease(now)
             self._claims.pump(now)
             self._dispatcher.pump()
-            self._crew.watch_writing()
+            self._nursery.watch_writing()
             if self._stop_by:
                 self._press_on(now)
-            limit = min(self._claims.deadline(now), self._crew.deadline(now))
+            limit = min(self._claims.deadline(now), self._nursery.deadline(now))
             self._wait(limit - time.monotonic())
 
     def _wait(self, seconds: float) -> None:
@@ -190,7 +190,7 @@ class Supervisor:
             self._inbox.popleft()()
         if signal.SIGCHLD in self._signals:
             self._signals = deque(number for number in self._signals if number != signal.SIGCHLD)
-            self._crew.reap()
+            self._nursery.reap()
 
     def _awake(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -277,30 +277,30 @@ class Supervisor:
             if number == signal.SIGQUIT:
                 self._quit = True
             elif number == signal.SIGCHLD:
-                self._crew.reap()
+                self._nursery.reap()
             elif not self._stop_by:
                 logger.info("stopping: running jobs have %g s", self.options.grace, extra={"action": "stopping"})
                 self._begin_stop(now)
             else:
                 logger.warning("stopping now: running jobs are given back", extra={"action": "stopping_now"})
                 self._stop_by = now
-        if self._crew.outdated and not self._stop_by:
+        if self._nursery.outdated and not self._stop_by:
             self._begin_stop(now)
         if self.options.drain and not self._stop_by and self._claims.drained and not self._dispatcher.holds_any:
             self._begin_stop(now)
 
     def _begin_stop(self, now: float) -> None:
         self._stop_by = now + self.options.grace
-        self._claims.stopping = self._dispatcher.stopping = self._crew.stopping = True
+        self._claims.stopping = self._dispatcher.stopping = self._nursery.stopping = True
         self._dispatcher.release_pending()
         for hand in list(self._dispatcher.hands):
             self._dispatcher.recall(hand)
-            self._crew.dismiss(hand)
+            self._nursery.dismiss(hand)
 
     def _press_on(self, now: float) -> None:
         if now >= self._stop_by and not self._killed:
             self._killed = True
-            self._crew.kill_all()
+            self._nursery.kill_all()
 
     def _stop_requested(self) -> bool:
         return any(number != signal.SIGCHLD for number in self._signals)
@@ -313,7 +313,7 @@ class Supervisor:
     def _shut_down(self) -> int:
         if self._quit:
             logger.warning("quitting at once", extra={"action": "quit"})
-            self._crew.kill_all()
+            self._nursery.kill_all()
             return 128 + signal.SIGQUIT
         deadline = time.monotonic() + LAST_WORDS
         while not self._claims.idle and (now := time.monotonic()) < deadline:
@@ -334,8 +334,8 @@ class Supervisor:
         self._reaper.stop(LAST_WORDS)
 
     def _close(self) -> None:
-        self._crew.kill_all()
-        self._crew.close()
+        self._nursery.kill_all()
+        self._nursery.close()
         if self._claims.queues:
             self._claims.close()
         if self._broker is not None:

@@ -28,7 +28,7 @@ TICK = 0.02  # seconds between looks at the slot tables while jobs run
 NEIGHBOURS = 10.0  # seconds that the other jobs of such a child have to end
 
 
-class Crew:
+class Nursery:
     """The children of one worker.
 
     Args:
