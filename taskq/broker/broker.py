@@ -17,7 +17,7 @@ from taskq.broker.aio import AsyncSession
 from taskq.broker.call import Call, Command
 from taskq.broker.connection import REPLY_TIMEOUT, Link
 from taskq.broker.keys import QueueKeys, check_namespace
-from taskq.broker.session import CALL_DEADLINE, Session
+from taskq.broker.session import CALL_DEADLINE, FORKED, Session
 from taskq.model.job import Job
 
 T = TypeVar("T")
@@ -177,16 +177,18 @@ class Broker:
         self._reset()
 
     def _reset(self) -> None:
-        self._pid = os.getpid()
         self._session = Session(self.address, deadline=self._deadline)
         self._lanes: dict[tuple[str, bool], _Lane] = {}
         self._spare: deque[Session] = deque()
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = weakref.WeakKeyDictionary()
+        self._pid = os.getpid()  # the last: by it other threads see that all is fresh
 
     def _check_fork(self) -> None:
         if os.getpid() != self._pid:
-            self._session.close()
-            self._reset()
+            with FORKED:
+                if os.getpid() != self._pid:
+                    self._session.close()
+                    self._reset()
 
     def keys(self, queue: str) -> QueueKeys:
         """Return the keys of ``queue``."""

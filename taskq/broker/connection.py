@@ -37,6 +37,16 @@ def connection_options(address: Address, timeout: float | None) -> dict[str, Any
     return options
 
 
+class _TLSConnection(SSLConnection):
+    """Bounds the handshake too: a plaintext server may never answer it."""
+
+    def _wrap_socket_with_ssl(self, sock: Any) -> Any:
+        sock.settimeout(CONNECT_TIMEOUT)
+        wrapped = super()._wrap_socket_with_ssl(sock)  # type: ignore[no-untyped-call]  # redis-py has no types here
+        wrapped.settimeout(self.socket_timeout)
+        return wrapped
+
+
 class Link:
     """A connection that is opened at its first use and never reused after an error.
 
@@ -47,7 +57,7 @@ class Link:
         kinds: dict[str, type[Any]] = {
             "unix": UnixDomainSocketConnection,
             "redis": Connection,
-            "rediss": SSLConnection,
+            "rediss": _TLSConnection,
         }
         self.address = address
         self._connection = kinds[address.scheme](**connection_options(address, timeout))

@@ -39,6 +39,8 @@ PASSING_WORDS = (
     "CLUSTERDOWN",
     "MASTERDOWN",
 )
+# The last is what a call of many arguments gets from a server that wants a password.
+_NO_ENTRY = ("WRONGPASS", "NOAUTH", "Protocol error: unauthenticated")
 BROKEN = (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError)
 
 
@@ -66,7 +68,7 @@ def translate(error: BaseException, address: object) -> TaskqError:
         return BrokerFull(f"server {address} is out of memory (maxmemory); nothing was written")
     if isinstance(error, redis_errors.NoPermissionError) or "permissions" in text or text.startswith("NOPERM"):
         return AuthenticationFailed(f"server {address} denies a right: {text}")
-    if isinstance(error, redis_errors.AuthenticationError) or text.startswith(("WRONGPASS", "NOAUTH")):
+    if isinstance(error, redis_errors.AuthenticationError) or text.startswith(_NO_ENTRY):
         return AuthenticationFailed(f"server {address} refused the user or the password")
     if text.startswith("TASKQ_SCHEMA"):
         return SchemaTooNew(f"the queue was written with schema {shorten(text[13:])}; upgrade taskq to use it")
@@ -77,7 +79,7 @@ def translate(error: BaseException, address: object) -> TaskqError:
     if is_passing(error):
         return BrokerReadOnly(f"server {address} takes no writes: {text}")
     if isinstance(error, redis_errors.InvalidResponse):
-        return WrongServer(f"what answers at {address} is no Redis server")
+        return WrongServer(f"what answers at {address} is no Redis server (one behind TLS needs a rediss:// url)")
     if isinstance(error, redis_errors.ConnectionError | OSError | redis_errors.TimeoutError):
         return BrokerUnavailable(f"server {address} cannot be reached: {reason(error)}")
     return BrokerError(f"server {address} answered: {text[:300]}")
@@ -85,12 +87,11 @@ def translate(error: BaseException, address: object) -> TaskqError:
 
 def reason(error: BaseException) -> str:
     """Return why a connection failed, in a few words."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        cause = cause.__cause__ or cause.__context__
-    text = " ".join(str(error).split())
-    if "SSL" in text or "ssl" in text:
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    known = (cause.strerror for cause in chain if isinstance(cause, OSError) and cause.strerror)
+    text = next(known, " ".join(str(error).split())[:160]) or type(error).__name__
+    if any("ssl" in str(cause).lower() for cause in chain) and "CERTIFICATE" not in text:
         return f"{text[:120]} (TLS mismatch? redis:// is plaintext, rediss:// is TLS)"
-    return text[:160] or type(error).__name__
+    return text

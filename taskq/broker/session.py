@@ -22,6 +22,9 @@ FIRST_CONTACT = 5.0  # seconds until a server that was never reached is reported
 FIRST_PAUSE = 0.05  # seconds before the first repetition; doubles
 LONGEST_PAUSE = 2.0  # seconds; a server that restarts is found soon after it is back
 
+FORKED = threading.Lock()  # threads of a child start afresh one after another; free in each new child
+os.register_at_fork(after_in_child=FORKED._at_fork_reinit)  # type: ignore[attr-defined]  # as the stdlib's own locks
+
 
 def pauses(deadline: float) -> Iterator[float]:
     """Yield the seconds to wait before each repetition, with jitter, until ``deadline`` (monotonic)."""
@@ -93,9 +96,10 @@ class Patience:
         if is_passing(error):
             return translate(error, self._address)
         if self.sent:
+            hint = "" if self._reached else "; it never answered: is it behind TLS (rediss://)?"
             return Indeterminate(
                 f"no answer from {self._address} ({reason(error)}); the {self._what} may have run, "
-                "repeating it with the same id is safe"
+                f"repeating it with the same id is safe{hint}"
             )
         return BrokerUnavailable(f"server {self._address} cannot be reached: {reason(error)}")
 
@@ -120,16 +124,18 @@ class Session:
         self._reset()
 
     def _reset(self) -> None:
-        self._numbering = Numbering()
         self._lock = threading.Lock()
         self._link = Link(self._address)
         self._reached = False
+        self._numbering = Numbering()  # the last: by its pid other threads see that all is fresh
 
     def check_fork(self) -> None:
         """Start afresh if this process is a fork of the one that used the session."""
         if os.getpid() != self._numbering.pid:
-            self._link.close()
-            self._reset()
+            with FORKED:
+                if os.getpid() != self._numbering.pid:
+                    self._link.close()
+                    self._reset()
 
     def run(self, call: Call[T], deadline: float | None = None) -> T:
         """Run a script and return its answer.

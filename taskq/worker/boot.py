@@ -85,6 +85,7 @@ def _ignore_signals() -> None:
     for number in SIGNALS:
         signal.signal(number, _do_nothing)
     os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_restore_signals)
+    _release_signals()  # the child was born with them held
 
 
 def _do_nothing(number: int, frame: FrameType | None) -> None:

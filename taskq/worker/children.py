@@ -20,6 +20,7 @@ from taskq.worker.protocol import Frame, FrameReader, SlotTable
 if TYPE_CHECKING:
     from taskq.worker.options import WorkerOptions
 
+DEAF_TO = (signal.SIGTERM, signal.SIGINT)  # what a signal to everybody means for a child is the supervisor's to say
 RECEIVE = 1 << 20  # bytes a read
 SEND_BUFFER = 1 << 18  # bytes: some milliseconds of jobs, so that a write seldom finds the socket full
 
@@ -98,6 +99,7 @@ class Child:
         """
         ours, theirs = socket.socketpair()
         table, table_fd = SlotTable.create(options.slots)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF_TO)  # inherited: until the child has its handlers
         try:
             for end in (ours, theirs):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
@@ -117,6 +119,7 @@ class Child:
             table.close()
             raise
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             theirs.close()
             os.close(table_fd)
         ours.setblocking(False)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 from contextlib import suppress
 
 SHELL = "/bin/sh"
-# Signals to everybody do not end it: only the pipe does. A group number is digits only, as it becomes a word.
+# A group number is digits only, as it becomes a word.
 SCRIPT = """
-trap '' TERM INT HUP QUIT
 groups=' '
 while read -r sign group; do
   case $group in ''|*[!0-9]*) continue ;; esac
@@ -26,6 +26,8 @@ done
 for group in $groups; do kill -s KILL -- "-$group" 2>/dev/null; done
 """
 
+DEAF_TO = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)  # to everybody: only the pipe ends the guard
+
 logger = logging.getLogger(__name__)
 
 
@@ -34,6 +36,7 @@ class Guard:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF_TO)  # the shell inherits it, from its first instruction
         try:
             self._process = subprocess.Popen(
                 [SHELL, "-c", SCRIPT, "taskq-guard"],
@@ -47,6 +50,8 @@ class Guard:
             )
         except OSError as error:
             self._give_up(error)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     @property
     def pid(self) -> int | None:

@@ -13,6 +13,10 @@ local wrong = (not seq or seq == 0 or arg_delay_ms ~= '0') and 'TASKQ_ARGS' or f
 if wrong then return redis.error_reply(wrong .. ' ' .. arg_id) end
 local meta = redis.call('HMGET', key_meta, 'discipline', 'maxsize', 'seq', 'paused', 'enqueued')
 if not meta[1] then return {'U'} end
+local maxsize = tonumber(meta[2]) or 0
+local full = maxsize > 0 and arg_forced ~= '1' and redis.call('ZCARD', key_ready) + redis.call('ZCARD', key_delayed) >= maxsize
+  and redis.call('HEXISTS', key_jobs, arg_id) == 0
+local token = redis.call('LLEN', key_wake)
 local mine = arg_seq .. ';' .. arg_first .. ';'
 -- Most jobs are accepted, so the reply is stored while the last one is read, and put right where that was wrong.
 local seen = redis.call('SET', key_session, mine .. 'A', 'PX', SESSION_MS, 'GET')
@@ -25,22 +29,24 @@ if seen then
     return redis.error_reply('TASKQ_STALE call ' .. arg_seq .. ' came after call ' .. digits(last))
   end
 end
-local now = read_clock()
-local letter, maxsize = 'A', tonumber(meta[2]) or 0
-if maxsize > 0 and arg_forced ~= '1' and redis.call('ZCARD', key_ready) + redis.call('ZCARD', key_delayed) >= maxsize
-  and redis.call('HEXISTS', key_jobs, arg_id) == 0 then
+local now, letter = read_clock(), 'A'
+local fresh = full or redis.pcall('HSETNX', key_jobs, arg_id, stamp(now) .. arg_data)
+local place = math.max((whole(meta[3]) or 0) + 1, now)
+local score = (meta[1] == 'lifo' and '-' or '') .. digits(place)
+if meta[1] == 'priority' then score = tonumber(string.match(arg_data, '^1;[^;\n]*;[^;\n]*;[^;\n]*;([^;\n]*)')) or 0 end
+local placed = fresh == 1 and redis.pcall('ZADD', key_ready, score, arg_id)
+if type(fresh) == 'table' or type(placed) == 'table' then -- a key of a wrong type: as if nothing had been
+  if seen then redis.call('SET', key_session, seen, 'PX', SESSION_MS) else redis.call('DEL', key_session) end
+  if fresh == 1 then redis.call('HDEL', key_jobs, arg_id) end
+  return type(fresh) == 'table' and fresh or placed
+elseif full then
   letter = 'F'
-elseif redis.call('HSETNX', key_jobs, arg_id, stamp(now) .. arg_data) == 0 then
+elseif fresh == 0 then
   local old = redis.call('HGET', key_jobs, arg_id)
   letter = string.sub(old, (string.find(old, ';', 1, true) or 0) + 1) == arg_data and 'D' or 'C'
 else
-  local place = math.max((whole(meta[3]) or 0) + 1, now)
-  local score = digits(place)
-  if meta[1] == 'lifo' then score = '-' .. score end
-  if meta[1] == 'priority' then score = tonumber(string.match(arg_data, '^1;[^;\n]*;[^;\n]*;[^;\n]*;([^;\n]*)')) or 0 end
-  redis.call('ZADD', key_ready, score, arg_id)
   redis.call('HSET', key_meta, 'seq', digits(place), 'enqueued', digits((whole(meta[5]) or 0) + 1))
-  if meta[4] ~= '1' and redis.call('LLEN', key_wake) == 0 then redis.call('RPUSH', key_wake, '1') end
+  if meta[4] ~= '1' and token == 0 then redis.call('RPUSH', key_wake, '1') end
 end
 if letter ~= 'A' then redis.call('SET', key_session, mine .. letter, 'PX', SESSION_MS) end
 return {letter}

@@ -129,8 +129,9 @@ class Crew(Pool):
         """Take in frames and do what time asks for, until the child is to end."""
         link, wait = self._parts.link, None
         while not self.finished:
-            if link.wait(wait):
-                if self._forked_by:
-                    self.leave_fork(None)
+            ready = link.wait(wait)
+            if self._forked_by:
+                self.leave_fork(None)
+            if ready:
                 self._feed(link.receive(RECEIVE))
             wait = self._tick(time.monotonic())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextvars import Context
 
@@ -48,7 +49,10 @@ class GeventPool(Crew):
     def serve(self) -> None:
         """See ``Pool.serve``."""
         # The hub would throw what a job's own greenlet raised into this one, perhaps between two halves of a frame.
-        gevent.get_hub().SYSTEM_ERROR = ()
+        hub = gevent.get_hub()
+        hub.SYSTEM_ERROR = ()
+        # gevent listens to SIGCHLD only after its first fork, and waits for ever for a child that ended before.
+        os.register_at_fork(before=hub.loop.install_sigchld)
         self._read()
 
     def _breathe(self, now: float) -> None:

@@ -1,0 +1,4 @@
+from taskq.app import TaskQ
+
+one = TaskQ("one")
+two = TaskQ("two")
