@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import os
+import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import msgspec
 import redis
@@ -52,9 +55,9 @@ def enqueue_rows(rig: Rig, count: int) -> Iterator[Row]:
     yield "enqueue delay_many", rate(count * 5, seconds), f"pipeline {rate(count * 5, pipe)}", "150,000/s"
     rig.reset()
     noop.delay(0)
-    before = rig.used_memory()
-    noop.delay_many(range(count))
-    size = (rig.used_memory() - before) / count
+    before = rig.dataset()
+    noop.delay_many(range(count * 5))
+    size = (rig.dataset() - before) / (count * 5)
     yield "memory per queued no-op", f"{size:.0f} bytes", "-", "300 bytes"
 
 
@@ -90,9 +93,7 @@ def drain_rows(rig: Rig, count: int, pools: list[str]) -> Iterator[Row]:
 
     for results, bar in ((False, 60_000), (True, 40_000)):
         for pool in pools:
-            task = {
-                (False, False): tasks.noop, (False, True): tasks.anoop, (True, False): tasks.answer, (True, True): tasks.aanswer,
-            }[results, pool == "asyncio"]  # fmt: skip
+            task = getattr(tasks, ("a" if pool == "asyncio" else "") + ("answer" if results else "noop"))
             floor = floor_drain(rig, count)
             rig.reset()
             task.delay_many(range(count))
@@ -149,6 +150,42 @@ def delayed_rows(rig: Rig) -> Iterator[Row]:
     yield "delayed jobs start late by (ms)", shown, "-", "p99 < 50 ms"
 
 
+def recovery_rows(rig: Rig) -> Iterator[Row]:
+    """From a child's kill in mid-job to its job's second start; from a supervisor's to its children's end."""
+    from benchmarks.app import nap
+
+    again, gone = [], []
+    for _ in range(5):
+        rig.reset()
+        with rig.worker("process", "-c", "1") as process:
+            rig.wait_ready()
+            nap.delay(0, 0.5)
+            child = rig.wait_child(process.pid)
+            time.sleep(0.2)
+            os.kill(child, signal.SIGKILL)
+            killed = time.time()
+            rig.wait(1)
+            again.append(rig.records()[0][2] - killed)
+            child = rig.wait_child(process.pid)
+            process.kill()
+            started = time.monotonic()
+            while Path(f"/proc/{child}").exists():
+                time.sleep(0.005)
+            gone.append(time.monotonic() - started)
+    yield (
+        "killed child: its job starts again after",
+        f"{statistics.median(again):.2f} s (worst {max(again):.2f})",
+        "-",
+        "1 s",
+    )
+    yield (
+        "killed supervisor: children gone after",
+        f"{statistics.median(gone):.2f} s (worst {max(gone):.2f})",
+        "-",
+        "2 s",
+    )
+
+
 def idle_rows(rig: Rig) -> Iterator[Row]:
     """An idle gevent worker with one child: memory and CPU over 20 s."""
     rig.reset()
@@ -177,6 +214,7 @@ def main() -> None:
             "latency": lambda: latency_rows(bench),
             "sleep": lambda: sleep_rows(bench),
             "delayed": lambda: delayed_rows(bench),
+            "recovery": lambda: recovery_rows(bench),
             "idle": lambda: idle_rows(bench),
         }
         server = bench.client.info("server")
@@ -184,11 +222,11 @@ def main() -> None:
             f"Valkey {server['valkey_version']}" if "valkey_version" in server else f"Redis {server['redis_version']}"
         )
         print(f"taskq {importlib.metadata.version('taskq')}, {name} (AOF everysec), {machine()}")
-        print(f"{'what':38} {'taskq':38} {'floor, same run':28} bar")
+        print(f"{'what':42} {'taskq':38} {'floor, same run':28} bar")
         for group, measure in groups.items():
             if group.startswith(options.only):
                 for what, ours, floor, bar in measure():
-                    print(f"{what:38} {ours:38} {floor:28} {bar}", flush=True)
+                    print(f"{what:42} {ours:38} {floor:28} {bar}", flush=True)
 
 
 if __name__ == "__main__":

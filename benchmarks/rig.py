@@ -52,9 +52,9 @@ class Rig:
             time.sleep(0.01)
 
     def records(self) -> list[tuple[int, int, float, float]]:
-        from benchmarks.app import RECORD as row
+        from benchmarks import app
 
-        return list(row.iter_unpack(self.log.read_bytes()))
+        return list(app.RECORD.iter_unpack(self.log.read_bytes()))
 
     def check(self, count: int) -> float:
         """Check that jobs 0 to ``count`` ran once each; return the seconds from the first start to the last end."""
@@ -94,8 +94,20 @@ class Rig:
     def last_lines(self) -> str:
         return (self.folder / "worker.log").read_text("utf-8", "replace")[-2000:]
 
-    def used_memory(self) -> int:
-        return int(self.client.info("memory")["used_memory"])
+    def dataset(self) -> int:
+        """Bytes that the data takes, without buffers and connections."""
+        return int(self.client.info("memory")["used_memory_dataset"])
+
+    def wait_child(self, pid: int) -> int:
+        """Wait until the worker ``pid`` has a child for jobs; return its process id."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            for child in descendants(pid):
+                with contextlib.suppress(OSError):
+                    if b"taskq.worker.child" in Path(f"/proc/{child}/cmdline").read_bytes():
+                        return child
+            time.sleep(0.01)
+        raise TimeoutError("the worker has no child")
 
 
 @contextlib.contextmanager

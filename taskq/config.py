@@ -22,6 +22,7 @@ PREFIX: Final = "TASKQ_"
 OTHER_VARIABLES: Final = frozenset(
     {
         "TASKQ_APP",
+        "TASKQ_DEBUG",
         "TASKQ_EMBEDDED",
         "TASKQ_EMBEDDED_FSYNC",
         "TASKQ_EMBEDDED_QUIET",

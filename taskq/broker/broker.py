@@ -9,16 +9,18 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from taskq.broker import jobs
 from taskq.broker.address import Address
-from taskq.broker.aio import AsyncSession
 from taskq.broker.call import Call, Command
 from taskq.broker.connection import REPLY_TIMEOUT, Link
 from taskq.broker.keys import QueueKeys, check_namespace
 from taskq.broker.session import CALL_DEADLINE, FORKED, Session
 from taskq.model.job import Job
+
+if TYPE_CHECKING:
+    from taskq.broker.aio import AsyncSession
 
 T = TypeVar("T")
 
@@ -285,6 +287,8 @@ class Broker:
         if found is None:
             for other in [other for other in self._loops if other.is_closed()]:
                 del self._loops[other]
+            from taskq.broker.aio import AsyncSession  # redis.asyncio takes longer to import than all else here
+
             found = self._loops[loop] = _Loop(AsyncSession(self.address, deadline=self._deadline))
         return found
 

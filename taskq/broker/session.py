@@ -179,8 +179,6 @@ class Session:
     def finish(self, flight: Flight[T], deadline: float | None = None) -> T:
         """Return the answer of what ``begin`` sent, repeating it as ``run`` does; raises as ``run`` does."""
         session = self._numbering.session
-        if not self._link.connected:
-            flight.sent = False
 
         def attempt() -> T:
             if not flight.sent:

@@ -123,6 +123,11 @@ def sign_in(namespace: str, worker: str, now: int) -> Command[int]:
     return Command(("ZADD", keys.roster(namespace), now, worker), int)
 
 
+def prune_roster(namespace: str, before: int) -> Command[int]:
+    """Forget workers that gave no sign of life since ``before``, in seconds of the server's time."""
+    return Command(("ZREMRANGEBYSCORE", keys.roster(namespace), "-inf", before), int)
+
+
 def sign_off(namespace: str, worker: str) -> Command[int]:
     """Take a worker from the roster."""
     return Command(("ZREM", keys.roster(namespace), worker), int)

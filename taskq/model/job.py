@@ -167,7 +167,7 @@ def encode_header(
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One frozen call of a task, as it is sent: ``data`` is header and body, ``delay_ms`` counts from its acceptance."""
+    """One frozen call of a task as it is sent: ``data`` is header and body, ``delay_ms`` counts from acceptance."""
 
     unique: str
     data: bytes

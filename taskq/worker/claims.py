@@ -25,6 +25,7 @@ from taskq.worker.wire import Post, Watch, Wire
 
 logger = logging.getLogger("taskq.worker")
 WAIT = 2.0  # seconds a wait for a token lasts; a lost token delays by no more
+VAIN = 0.02  # seconds between rounds that find ready jobs and get none
 BATCH = work.STEP_JOBS
 QUANTUM = 20  # jobs a visit and unit of weight: small enough to mix queues, large enough to hide the round trip
 
@@ -120,7 +121,7 @@ class Claims:
         self._weighted = False
         self._turn: deque[ServedQueue] = deque()
         self._look = True
-        self._looked_in_vain = 0.0
+        self._wait_after = 0.0  # monotonic seconds
 
     def open(self, broker: Broker, queues: Sequence[ServedQueue]) -> None:
         """Connect and serve ``queues``, in the order of the options; raises what prevents it."""
@@ -189,18 +190,21 @@ class Claims:
             if queue is None:
                 break
             self._visit(queue)
-        if not self._wire.busy:
+        if not self._wire.busy and now >= self._wait_after:
             self._start_wait()
 
     def _next_queue(self, now: float) -> ServedQueue | None:
         if not self._turn:
             want, suspects = (0, 0) if self.stopping else self._owner.wanted()
-            claim = want > 0 and (self._look or (not self._wait.busy and now >= self._looked_in_vain))
-            if claim or (suspects > 0 and self._suspect_is_due(now)):
-                self._look = self._look and not claim
+            if want > 0 and self._look:
+                self._look = False
+                self._turn.extend(self._order())
+            elif suspects > 0 and self._suspect_is_due(now):
                 self._turn.extend(self._order())
             else:
                 self._turn.extend(queue for queue in self.queues if queue.has_work_to_say())
+            if want <= 0:
+                self._look = True  # as soon as there is room again
         while self._turn:
             queue = self._turn.popleft()
             if now >= queue.blocked_until and not queue.fenced:
@@ -272,8 +276,8 @@ class Claims:
             self._owner.claimed(leases)
         if not self._turn and not self._look:
             self._look = any(q.ready for q in self.queues) and (bool(leases) or request.count == 0)
-            if not leases and request.count:
-                self._looked_in_vain = time.monotonic() + (0.02 if queue.ready else 0.0)
+            if queue.ready and request.count and not leases:  # a queue of other versions' jobs, say: do not spin
+                self._wait_after = time.monotonic() + VAIN
         self._owner.noticed(queue, reply)
 
     def _report_stale(self, settling: list[Lease], letters: str) -> None:
@@ -342,8 +346,8 @@ class Claims:
         for wire in (self._wire, self._wait):
             if wire.deadline():
                 limit = min(limit, wire.deadline())
-        if self._looked_in_vain > now:
-            limit = min(limit, self._looked_in_vain)
+        if self._wait_after > now:
+            limit = min(limit, self._wait_after)
         return max(now, limit)
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from taskq.errors import Fenced, TaskqError
 from taskq.worker.claims import ServedQueue
 
 logger = logging.getLogger("taskq.worker")
+FORGOTTEN = 86_400  # seconds that a worker which died without a word is still listed
 CARD_BEATS = 4  # beats that a worker's card outlives it
 
 
@@ -98,3 +99,4 @@ class Heartbeat:
         ttl_ms = round(CARD_BEATS * self.times.beat * 1000)
         session.read(workers.write_card(self.broker.namespace, self.name, text, ttl_ms))
         session.read(workers.sign_in(self.broker.namespace, self.name, now))
+        session.read(workers.prune_roster(self.broker.namespace, now - FORGOTTEN))

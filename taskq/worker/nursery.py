@@ -154,7 +154,8 @@ class Nursery:
         if hello.protocol != PROTOCOL or hello.version != self._version:
             self.outdated = True
             logger.error(
-                "child %d runs taskq %s, this worker %s; it drains: start it again", hello.pid, hello.version, self._version,
+                "child %d runs taskq %s, this worker %s; it drains: start it again",
+                hello.pid, hello.version, self._version,
                 extra={"action": "version_changed"},
             )  # fmt: skip
             return

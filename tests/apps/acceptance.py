@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from pathlib import Path
 
 from taskq import Retry, TaskQ
 
@@ -63,8 +64,8 @@ def die(key: int, code: int = 1) -> None:
 @app.task(max_retries=3, retry_on=ValueError, backoff=0.01)
 def fail_until(key: int, times: int) -> int:
     note("start", key)
-    with open(os.environ["ACCEPTANCE_LOG"], encoding="utf-8") as lines:
-        starts = sum(line.startswith(f"start {key} ") for line in lines)
+    lines = Path(os.environ["ACCEPTANCE_LOG"]).read_text("utf-8").splitlines()
+    starts = sum(line.startswith(f"start {key} ") for line in lines)
     if starts <= times:
         raise ValueError(f"try {starts}")
     return starts

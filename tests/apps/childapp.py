@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import ctypes
 import os
 import subprocess
 import threading
@@ -296,6 +297,36 @@ def forked_signal(number: int) -> int:
         os._exit(0)
     os.kill(pid, number)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@app.task(name="deaf")
+def deaf(started: str) -> None:
+    """Block the whole process: no thread of it runs while C code keeps the interpreter's lock."""
+    touch(started)
+    ctypes.PyDLL(None).sleep(30)
+
+
+@app.task(name="daemonize")
+def daemonize() -> int:
+    """Leave a fork behind that has every descriptor of its origin, in a session of its own."""
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        ctypes.PyDLL(None).sleep(30)
+        os._exit(0)
+    return pid
+
+
+@app.task(name="exit_in_greenlet")
+def exit_in_greenlet() -> str:
+    import gevent
+
+    def leave_at_once() -> None:
+        raise SystemExit(5)
+
+    gevent.spawn(leave_at_once)
+    gevent.sleep(0.01)
+    return "done"
 
 
 @app.task(name="grow")

@@ -25,6 +25,8 @@ if guarded:
     guard.add(driver.child.pid)
 driver.started()
 print(driver.child.pid, driver.value("sleeper"), guard.pid if guarded else 0, flush=True)
+if len(sys.argv) > 3:
+    driver.send("deaf", sys.argv[3])
 time.sleep(60)
 """
 
@@ -114,6 +116,17 @@ def test_end_of_the_socket_ends_a_child_that_is_busy(pool):
         assert driver.exit_code() == -signal.SIGKILL
 
 
+def test_end_of_a_child_is_seen_though_a_fork_of_a_job_lives_on(pool):
+    with Driver(pool) as driver:
+        fork = driver.started().value("daemonize")
+        driver.child.process.kill()
+        try:
+            eventually(lambda: driver.child.read_frames() or driver.child.ended, "end of the socket")
+            assert alive(fork)
+        finally:
+            os.kill(fork, signal.SIGKILL)
+
+
 def test_broken_frame_ends_the_child(pool):
     with Driver(pool) as driver:
         driver.started()
@@ -121,10 +134,10 @@ def test_broken_frame_ends_the_child(pool):
         assert driver.exit_code() == -signal.SIGKILL
 
 
-def run_supervisor(pool, guarded):
+def run_supervisor(*arguments):
     environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(APPS).parent), os.environ.get("PYTHONPATH", "")])}
     process = subprocess.Popen(
-        [sys.executable, "-c", SUPERVISOR, pool, guarded], stdout=subprocess.PIPE, text=True, env=environ
+        [sys.executable, "-c", SUPERVISOR, *arguments], stdout=subprocess.PIPE, text=True, env=environ
     )
     pids = process.stdout.readline().split()
     process.stdout.close()
@@ -134,6 +147,17 @@ def run_supervisor(pool, guarded):
 def test_killed_supervisor_takes_its_children_along(pool):
     process, child, grandchild, _ = run_supervisor(pool, "alone")
     try:
+        process.kill()
+        process.wait()
+        eventually(lambda: not alive(child), "end of the child", 2.0)
+    finally:
+        os.kill(grandchild, signal.SIGKILL)
+
+
+def test_killed_supervisor_takes_a_child_along_that_hears_nothing(pool, tmp_path):
+    process, child, grandchild, _ = run_supervisor(pool, "alone", str(tmp_path / "started"))
+    try:
+        eventually((tmp_path / "started").exists, "start of the job")
         process.kill()
         process.wait()
         eventually(lambda: not alive(child), "end of the child", 2.0)

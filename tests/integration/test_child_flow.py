@@ -81,6 +81,17 @@ def test_recall_is_answered_while_a_job_runs(pool, task, tmp_path):
         assert value_of(driver.wait(hold.handle)) == "held"
 
 
+def test_recall_is_answered_in_the_middle_of_a_flood(pool):
+    with Driver(pool) as driver:
+        make_known(driver.started(), "noop")
+        for _ in range(100):
+            send_many(driver, "noop", 500)
+        driver.tell(Frame.RECALL)
+        driver.until(lambda: driver.returned, "recalled jobs")
+        driver.until(lambda: not driver.given, "answers for the rest")
+        assert len(driver.ended) + len(driver.returned) == 50_020
+
+
 def test_recall_of_nothing_is_answered_too(pool):
     with Driver(pool) as driver:
         driver.started().tell(Frame.RECALL)

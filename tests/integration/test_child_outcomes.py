@@ -193,6 +193,12 @@ def test_hooks_see_start_and_end_and_cannot_harm(driver):
     assert "after hooked o" in driver.value("seen")
 
 
+def test_exit_in_a_greenlet_of_a_job_harms_nobody():
+    with Driver("gevent") as driver:
+        assert driver.started().value("exit_in_greenlet") == "done"
+        assert driver.value("add", 1, 1) == 2
+
+
 def test_asyncio_tasks_that_a_job_leaves_behind_harm_nobody(driver):
     assert driver.value("orphan_tasks") == "done"
     assert driver.value("aadd", 1, 1) == 2

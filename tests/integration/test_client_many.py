@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import signal
 import threading
 import time
 from concurrent.futures import CancelledError
@@ -148,6 +150,23 @@ def test_the_connection_may_break_between_two_chunks(start_server, namespace):
 
         results = app.task(name="t")(abs).delay_many(items())
         assert app.Queue("default").qsize() == len(results) == 3 * BATCH_JOBS
+
+
+def test_a_reply_that_never_came_makes_no_job_twice(start_server, namespace):
+    server = start_server(appendonly="yes", appendfsync="always")
+    with TaskQ("many", server.url, namespace) as app:
+        task = app.task(name="t")(abs)
+        app.Queue("default").qsize()
+
+        def items():
+            for number in range(2 * BATCH_JOBS):
+                if number == BATCH_JOBS - 1:
+                    os.kill(server.pid, signal.SIGSTOP)  # the first chunk is sent, and not answered
+                elif number == BATCH_JOBS:
+                    server.restart()
+                yield number
+
+        assert len(task.delay_many(items())) == app.Queue("default").qsize() == 2 * BATCH_JOBS
 
 
 def test_an_undeclared_queue_is_declared_between_two_chunks(start_server, namespace):

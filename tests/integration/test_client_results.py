@@ -18,6 +18,8 @@ from handworker import HandWorker
 from taskq import JobContext, RemoteError, TaskQ, current_job
 from taskq.broker import jobs, queues, work
 from taskq.broker.results import channel
+from taskq.client import poller
+from taskq.client.watching import Registry, Watch
 from taskq.errors import (
     BrokerUnavailable,
     DeadlockRisk,
@@ -27,7 +29,7 @@ from taskq.errors import (
     UnknownOrExpired,
 )
 from taskq.model.job import Job
-from taskq.model.outcome import RECORD_VERSION, Ending, ErrorInfo, Record, Verdict, encode_record
+from taskq.model.outcome import RECORD_VERSION, Ending, ErrorInfo, Record, Verdict, decode_record, encode_record
 
 DEADLINE = 10.0  # seconds: the machine may run other suites
 
@@ -297,13 +299,63 @@ def test_done_finds_out_without_a_wait(add, worker):
     assert result.done()
 
 
+def test_done_of_a_result_that_will_be_announced_asks_nobody(own_app, own_server):
+    add, worker = own_app.tasks["add"], HandWorker(own_app)
+    waited = add.delay(2, 1)
+    with pytest.raises(TimeoutError):
+        waited.get(0.05)
+    wait_until(lambda: own_app._listener.epoch is not None)
+    fresh = add.delay(2, 2)
+    with pytest.raises(TimeoutError):
+        waited.get(0.05)  # it is read during the subscription that stands now
+    with own_server.client() as client:
+        client.config_resetstat()
+        assert (waited.done(), fresh.done(), commands_of(client, "get")) == (False, False, 0)
+    worker.run_all()
+    wait_until(lambda: waited.done() and fresh.done())
+
+
 @pytest.mark.usefixtures("listening")
-def test_done_of_a_result_that_will_be_announced_asks_nobody(add, worker):
-    result = add.delay(1)
-    assert not result.done()
+def test_done_of_a_large_result_is_found_out(app, worker):
+    result = app.tasks["big"].delay(100_000)
     worker.run_all()
     wait_until(result.done)
-    assert result.get(0) == 1
+
+
+@pytest.mark.usefixtures("listening")
+def test_done_is_found_out_by_every_handle_of_one_id(app, add, worker):
+    handles = [add.apply_async((1,), job_id="one") for _ in range(2)]
+    for handle in handles:
+        with pytest.raises(TimeoutError):
+            handle.get(0.05)
+    worker.run_all()
+    wait_until(lambda: all(handle.done() for handle in handles))
+
+
+class Told:
+    """A sink that remembers what it was told."""
+
+    def __init__(self):
+        self.heard = []
+
+    def _settle(self, job_id, data):
+        self.heard.append(decode_record(data).error)
+
+    def _vanish(self, job_id):
+        self.heard.append("vanished")
+
+    def _covered(self, epoch): ...
+
+
+@pytest.mark.parametrize(("dead", "why"), [(False, None), (True, ErrorInfo("ValueError", "why"))])
+def test_a_job_that_ends_between_two_reads_of_the_poller_is_not_missed(app, add, worker, dead, why):
+    result, sink = add.delay(1), Told()
+    job = worker.claim_one()
+    worker.raise_(job, ValueError("why")) if dead else worker.run(job)
+    registry = Registry()
+    registry.add(Watch(sink, [result.id], pushed=True, wake=None))
+    poller.Poller(app.broker, registry, lambda _: None)._probe(result.id, deep=True)
+    assert sink.heard == [why]
 
 
 def test_states_of_a_job(app, add, worker):
@@ -518,7 +570,8 @@ def kill_subscribers(server):
         return client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
 
 
-def test_an_end_that_was_announced_while_nobody_listened_is_found(own_app, own_server):
+def test_an_end_that_was_announced_while_nobody_listened_is_found(own_app, own_server, monkeypatch):
+    monkeypatch.setattr(poller, "LONGEST_INTERVAL", 60.0)  # the safety net would find it too
     add, worker = own_app.tasks["add"], HandWorker(own_app)
     with worker.serving():
         add.delay(2, 2).get(DEADLINE)

@@ -85,7 +85,7 @@ def test_a_call_that_is_never_answered_is_indeterminate_and_safe_to_send_again(k
     proxy.cuts = [0] * 1000
     session = open_session(proxy.url, 0.4)
     started = time.monotonic()
-    with pytest.raises(Indeterminate, match="the enqueue.* may have run"):
+    with pytest.raises(Indeterminate, match=r"the enqueue\w* may have run"):
         session.run(jobs.enqueue(kit.keys, [job("a")]))
     assert time.monotonic() - started < 5
     proxy.cuts = []
@@ -140,11 +140,12 @@ def test_a_refused_connection_is_reported_in_bounded_time(kit, open_session, ope
     with nobody() as url:
         session = open_session(url, 0.3)
         started = time.monotonic()
+        operate = {
+            "run": lambda: session.run(jobs.enqueue(kit.keys, [job("a")])),
+            "read": lambda: session.read(jobs.result(kit.keys, "a")),
+        }[operation]
         with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1:\d+/0 cannot be reached: Connection refused"):
-            if operation == "run":
-                session.run(jobs.enqueue(kit.keys, [job("a")]))
-            else:
-                session.read(jobs.result(kit.keys, "a"))
+            operate()
         assert time.monotonic() - started < 3
 
 
@@ -158,7 +159,7 @@ def test_a_server_that_was_never_reached_is_reported_soon_whatever_the_deadline(
 
 
 def test_a_missing_socket_is_named(open_session, kit, tmp_path):
-    with pytest.raises(BrokerUnavailable, match="nobody.sock"):
+    with pytest.raises(BrokerUnavailable, match=r"nobody\.sock"):
         open_session(f"unix://{tmp_path}/nobody.sock", 0.2).run(jobs.enqueue(kit.keys, [job("a")]))
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from queue_model import FINAL
+from queue_values import FINAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from queue_model import Model, Sent, Settled
+    from queue_model import Model
+    from queue_values import Sent, Settled
 
 PLACES = ("ready", "delayed", "suspect", "dead", "quarantine", "ended")
 
