@@ -229,3 +229,14 @@ def claims_of(reply: work.StepReply) -> list[tuple[str, str]]:
     """Return (id, delivery) of each job that a step handed out."""
     claims = reply.claims
     return [(text(claims[i]), text(claims[i + 1]).partition(";")[0]) for i in range(0, len(claims), 3)]
+
+
+def commands_of(kit: Kit, call: Call[Any]) -> int:
+    """Run a call as it is shipped, by its hash; return how many commands the script ran."""
+    kit.command("SCRIPT", "LOAD", call.script.source)
+    kit.command("CONFIG", "RESETSTAT")
+    kit.seq += 1
+    kit.link.run_script(call, kit.session, kit.seq)
+    lines = kit.command("INFO", "commandstats").decode().splitlines()
+    calls = {line.partition(":")[0]: int(line.split("calls=")[1].split(",")[0]) for line in lines if "calls=" in line}
+    return sum(n for name, n in calls.items() if name not in {"cmdstat_evalsha", "cmdstat_config|resetstat"})

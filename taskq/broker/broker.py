@@ -226,6 +226,11 @@ class Broker:
         """
         self._check_fork()
         lane = self._lanes.get((queue, forced)) or self._lanes.setdefault((queue, forced), _Lane(forced))
+        if not lane.waiting and lane.flight.acquire(blocking=False):
+            try:
+                return self._session.run(jobs.enqueue(self.keys(queue), batch, forced=forced))
+            finally:
+                lane.flight.release()
         ticket = _Ticket(batch)
         lane.waiting.append(ticket)
         with lane.flight:

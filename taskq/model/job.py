@@ -50,6 +50,8 @@ class IdGenerator:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        # Another thread may hold it at the moment of a fork, and is not there in the child to let it go.
+        os.register_at_fork(after_in_child=self._lock._at_fork_reinit)  # type: ignore[attr-defined]
         self._pid = 0
         self._ms = 0
         self._counter = 0

@@ -257,3 +257,35 @@ def test_a_fork_loses_no_job_of_parent_or_children(kit, server, namespace, kind)
     expected = {"parent": 50} | {f"{who}{n}": 25 for who in ("parent", "one", "two") for n in range(3)}
     assert {name: names.count(name) for name in sorted(set(names))} == expected
     assert len(kit.sessions()) == 3
+
+
+FORK_WHILE_BUSY = """
+import os, signal, sys, threading
+from taskq.model.job import IdGenerator
+
+ids = IdGenerator()
+parent = ids()
+taken, forked = threading.Event(), threading.Event()
+
+def busy():
+    with ids._lock:
+        taken.set()
+        forked.wait()
+
+thread = threading.Thread(target=busy)
+thread.start()
+taken.wait()
+pid = os.fork()
+if pid == 0:
+    signal.alarm(10)
+    os._exit(0 if ids()[-8:] != parent[-8:] else 1)
+forked.set()
+thread.join()
+assert os.waitpid(pid, 0)[1] == 0
+"""
+
+
+def test_a_child_makes_ids_of_its_own_whatever_the_parent_did_at_the_fork():
+    script = [sys.executable, "-c", FORK_WHILE_BUSY]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr

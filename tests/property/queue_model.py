@@ -338,7 +338,7 @@ class Model:
         waiting = [held for place in ("ready", "delayed", "suspect") for held in self.at(place)]
         for held in waiting[:limit]:
             self._end(held, "purged")
-        self.token = self.token and bool(self.at("ready"))
+        self.token = self.token and len(waiting) > limit
         return min(limit, len(waiting)), max(0, len(waiting) - limit)
 
     def requeue(self, uniques: list[str]) -> int:

@@ -43,6 +43,8 @@ def test_a_call_ends_at_most_a_hundred(kit: Kit):
     assert kit.run(queues.purge(kit.keys, 1000)) == (100, 110)
     assert kit.read("wake") == ["1"]
     assert kit.run(queues.purge(kit.keys, 1000)) == (100, 10)
+    assert kit.read("wake") == ["1"]
+    assert kit.run(queues.purge(kit.keys, 1000)) == (10, 0)
     assert kit.read("wake") is None
 
 

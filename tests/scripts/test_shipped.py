@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from broker_kit import TIMES, Kit, claims_of, job
+from broker_kit import TIMES, Kit, claims_of, commands_of, job
 
 from taskq.broker import jobs, queues, scripts, work, workers
 from taskq.broker.call import Command
@@ -52,3 +52,21 @@ def test_a_job_lives_and_ends_on_the_servers_clock(kit: Kit, session: Session, d
     assert session.run(work.end(kit.keys, [work.Finish("b", ended.reason, b"", 0, "", False)])) == "A"
     assert set(kit.snapshot()) == {"meta", "r:a"}
     assert kit.counters() == {"enqueued": 3, "done": 2, "cancelled": 1}
+
+
+def test_a_step_runs_as_few_commands_for_a_hundred_jobs_as_for_one(kit: Kit, session: Session):
+    session.run(queues.declare(kit.keys, Discipline.FIFO, 0, "me"))
+    session.run(workers.register(kit.keys, "w", TIMES))
+    session.run(jobs.enqueue(kit.keys, [job(f"j{n:03}") for n in range(250)]))
+    few, many = (work.step(kit.keys, "w", StepRequest(count=count)) for count in (1, 100))
+    assert commands_of(kit, few) <= 19
+    assert commands_of(kit, many) <= 24
+    held = list(kit.read("l:w"))[:100]
+    settle = work.step(kit.keys, "w", StepRequest(plain=[part for unique in held for part in (unique, "1")]))
+    assert commands_of(kit, settle) <= 19
+
+
+@pytest.mark.parametrize(("count", "commands"), [(1, 8), (2, 13)])
+def test_an_enqueue_runs_few_commands(kit: Kit, session: Session, count, commands):
+    session.run(queues.declare(kit.keys, Discipline.FIFO, 0, "me"))
+    assert commands_of(kit, jobs.enqueue(kit.keys, [job(f"j{n}") for n in range(count)])) <= commands

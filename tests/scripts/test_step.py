@@ -269,6 +269,14 @@ def test_the_bytes_of_suspects_count_for_the_whole_claim(kit: Kit):
     assert claims_of(step(kit, count=1, suspects=1, max_bytes=1000)) == [("s", "1")]
 
 
+def test_a_claim_of_any_number_fits_the_servers_stack(kit: Kit):
+    apart, ready = [f"s{n:04}" for n in range(1300)], [f"r{n:04}" for n in range(1300)]
+    seed(kit, jobs=dict.fromkeys(apart + ready, data()))
+    kit.seed(suspect=dict.fromkeys(apart, 1), ready=dict.fromkeys(ready, 1))
+    claimed = [unique for _ in range(2) for unique, _ in claims_of(step(kit, count=9999, suspects=9999))]
+    assert sorted(claimed) == sorted(apart + ready)
+
+
 # --- the same call again
 
 

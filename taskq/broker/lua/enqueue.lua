@@ -13,7 +13,6 @@
 local reply, failure = recall()
 if failure then return failure end
 if reply then return {reply} end
-if (#ARGV - REST) % 3 ~= 0 then return redis.error_reply('TASKQ_ARGS enqueue takes three values a job') end
 for i = REST + 1, #ARGV, 3 do
   local wrong = fault(ARGV[i], ARGV[i + 1], ARGV[i + 2])
   if wrong then return redis.error_reply(wrong .. ' ' .. ARGV[i]) end

@@ -22,6 +22,6 @@ for _, source in ipairs({key_ready, key_delayed, key_suspect}) do
   if #ids > 0 then redis.call('ZREM', source, unpack(ids)) end
   done, left = done + #ids, left + redis.call('ZCARD', source)
 end
-if redis.call('EXISTS', key_ready) == 0 then redis.call('DEL', key_wake) end
+if left == 0 then redis.call('DEL', key_wake) end -- else it may tell of a due time
 remember(done .. ' ' .. left)
 return {done, left}
