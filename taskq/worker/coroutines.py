@@ -31,13 +31,7 @@ class CoroutineRunner:
         loop = self._loop or self._make_loop()
         task = loop.create_task(_catch(call(attempt)), context=context)
         self._current = (attempt, task)
-        while not task.done():
-            try:
-                loop.run_until_complete(task)
-            except (SystemExit, KeyboardInterrupt):  # of another task that the job made: the job itself goes on
-                continue
-            except asyncio.CancelledError:  # struck before its first step
-                break
+        _run_until_done(loop, task)
         self._current = None
         self._sweep(loop)
         return asyncio.CancelledError() if task.cancelled() else task.result()
@@ -61,21 +55,31 @@ class CoroutineRunner:
         return self._loop
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Cancel what the job left behind; a loop in which that fails is given up."""
+        """Cancel what the job left behind; a loop in which something does not end is given up."""
         left = asyncio.all_tasks(loop)
         if not left:
             return
         for task in left:
             task.cancel()
-        try:
-            loop.run_until_complete(asyncio.wait(left, timeout=CLEANUP_SECONDS))
-            clean = not asyncio.all_tasks(loop)
-        except BaseException:  # SystemExit and KeyboardInterrupt of a task leave the loop at once
-            clean = False
-        if not clean:
+        _run_until_done(loop, loop.create_task(asyncio.wait(left, timeout=CLEANUP_SECONDS)))
+        for task in left:
+            if task.done() and not task.cancelled() and task.exception() is not None:
+                about = {"message": "exception in a task that a job left behind", "exception": task.exception()}
+                loop.call_exception_handler(about)
+        if asyncio.all_tasks(loop):
             self._loop = None
-            with contextlib.suppress(RuntimeError):
-                loop.close()
+            loop.close()
+
+
+def _run_until_done(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
+    """Run the loop until ``task`` is done, whatever other tasks raise and however it ends."""
+    while not task.done():
+        try:
+            loop.run_until_complete(task)
+        except (SystemExit, KeyboardInterrupt):  # of another task: this one goes on
+            continue
+        except asyncio.CancelledError:
+            return
 
 
 async def _catch(coroutine: Coroutine[Any, Any, None]) -> BaseException | None:

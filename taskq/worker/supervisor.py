@@ -176,6 +176,8 @@ class Supervisor:
                 self._nursery.watch(now)
             self._check_lease(now)
             self._claims.pump(now)
+            if self.options.drain and not self._stop_by and self._claims.drained and not self._dispatcher.holds_any:
+                self._begin_stop(now)
             self._dispatcher.pump()
             self._nursery.watch_writing()
             if self._stop_by:
@@ -285,8 +287,6 @@ class Supervisor:
                 logger.warning("stopping now: running jobs are given back", extra={"action": "stopping_now"})
                 self._stop_by = now
         if self._nursery.outdated and not self._stop_by:
-            self._begin_stop(now)
-        if self.options.drain and not self._stop_by and self._claims.drained and not self._dispatcher.holds_any:
             self._begin_stop(now)
 
     def _begin_stop(self, now: float) -> None:

@@ -66,11 +66,16 @@ class Wire:
         refuse: Callable[[TaskqError], None],
     ) -> None:
         """Send a script call; exactly one of ``answer`` and ``refuse`` runs later, in the loop."""
-        self._begin(
-            lambda by_source: call.pack(session, seq, by_source=by_source),
-            lambda reply: answer(call.parse(reply)),
-            refuse,
-        )
+
+        def answered(reply: Any) -> None:
+            try:
+                value = call.parse(reply)
+            except TaskqError as error:  # the reply says so: fenced
+                refuse(error)
+            else:
+                answer(value)
+
+        self._begin(lambda by_source: call.pack(session, seq, by_source=by_source), answered, refuse)
 
     def command(self, packed: bytes, answer: Callable[[Any], None], refuse: Callable[[TaskqError], None]) -> None:
         """Send a plain command that may be repeated."""

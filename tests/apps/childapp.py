@@ -194,6 +194,19 @@ async def amaybe_hold(started: str = "", release: str = "") -> None:
         await ahold(started, release)
 
 
+@app.task(name="brief", ignore_result=True)
+def brief() -> None:
+    """Keep the processor busy for a moment."""
+    deadline = time.perf_counter() + 0.0003
+    while time.perf_counter() < deadline:
+        pass
+
+
+@app.task(name="abrief", ignore_result=True)
+async def abrief() -> None:
+    brief.function()
+
+
 @app.task(name="nap")
 def nap(seconds: float) -> None:
     time.sleep(seconds)
@@ -254,6 +267,11 @@ def count_threads() -> int:
 @app.task(name="die")
 def die(code: int = 1) -> None:
     os._exit(code)
+
+
+@app.task(name="adie")
+async def adie() -> None:
+    os._exit(1)
 
 
 @app.task(name="litter")
@@ -345,6 +363,11 @@ async def orphan_tasks() -> str:
     app.left = [asyncio.create_task(leave_later()), asyncio.create_task(asyncio.sleep(60))]  # type: ignore[attr-defined]
     await asyncio.sleep(0.05)
     return "done"
+
+
+@app.task(name="fate_of_orphans")
+def fate_of_orphans() -> list[bool]:
+    return [task.cancelled() for task in app.left]  # type: ignore[attr-defined]
 
 
 @app.task(name="keep_task", ignore_result=True)

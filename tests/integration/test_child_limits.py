@@ -60,16 +60,23 @@ def test_limit_holds_on_every_slot(driver):
 def test_late_interruption_never_hits_the_next_job(driver):
     """Limits that end together with their jobs, with other jobs close behind, many times."""
     frames = []
-    for n in range(300):
-        limit = {"time_limit": 0.0005 + n % 20 * 0.0001}
+    for n in range(500):
+        limit = {"time_limit": 0.001 + n % 50 * 0.00001}
         frames.append(driver.frame(job_data("nap" if n % 2 else "anap", 0.001, meta=limit)))
         frames.append(driver.frame(job_data("add", n, 1)))
     driver.give(frames)
     driver.until(lambda: not driver.given, "all answers")
     sums = [value_of(driver.ended[frame.handle]) for frame in frames[1::2]]
-    assert sums == list(range(1, 301))
+    assert sums == list(range(1, 501))
     naps = {driver.ended[frame.handle].verdict for frame in frames[::2]}
     assert naps <= {"o", "f"}
+
+
+def test_limit_that_meets_the_end_of_its_job_harms_nobody(driver):
+    """The same, with nothing behind, so that the slot goes to rest at that moment."""
+    for n in range(300):
+        assert driver.run("nap", 0.001, meta={"time_limit": 0.001 + n % 30 * 0.00001}).verdict in {"o", "f"}
+    assert driver.value("add", 1, 2) == 3
 
 
 @pytest.mark.parametrize("task", SPINS)

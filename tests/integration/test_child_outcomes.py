@@ -204,8 +204,17 @@ def test_asyncio_tasks_that_a_job_leaves_behind_harm_nobody(driver):
     assert driver.value("aadd", 1, 1) == 2
 
 
+@pytest.mark.parametrize("pool", ["process", "thread", "gevent"])
+def test_asyncio_tasks_that_a_job_leaves_behind_end_with_it(pool):
+    with Driver(pool, slots=1) as driver:
+        driver.started().run("orphan_tasks")
+        assert driver.value("fate_of_orphans") == [False, True]  # the first one had ended by itself
+
+
 def test_asyncio_task_that_a_job_keeps_and_cancels_later_harms_nobody(driver):
-    for _ in range(5):
-        driver.run("keep_task")
-        driver.run("cancel_kept_task")
-    assert driver.value("aadd", 1, 1) == 2
+    calls = [("keep_task", ()), ("cancel_kept_task", ()), ("aadd", (1, 1))]
+    for task, args in calls:  # from now on they are known to be short, and share what can be shared
+        driver.run(task, *args)
+    frames = [driver.frame(job_data(task, *args)) for task, args in calls * 30]
+    driver.give(frames)
+    assert {value_of(driver.wait(frame.handle)) for frame in frames[2::3]} == {2}

@@ -71,6 +71,36 @@ def test_a_call_whose_reply_was_cut_is_there_once(kit, proxy, open_session, cut)
     assert proxy.cuts == []
 
 
+@pytest.mark.usefixtures("known_scripts")
+@pytest.mark.parametrize("cut", [-1, 0, 5, REPLY - 1])
+def test_a_call_in_two_halves_whose_reply_was_cut_is_there_once(kit, proxy, open_session, cut):
+    session = open_session(proxy.url)
+    proxy.cuts = [cut, cut]
+    flights = []
+    for unique in "ab":
+        flights.append(session.begin(jobs.enqueue(kit.keys, [job(unique)])))
+        assert session.finish(flights[-1]) == "A"
+    assert ready(kit) == ["a", "b"]
+    assert kit.counters() == {"enqueued": 3}
+
+
+def test_a_call_in_two_halves_is_sent_again_after_a_flush(kit, server, open_session):
+    session = open_session(server.url)
+    for unique in "ab":
+        kit.command("SCRIPT", "FLUSH")
+        assert session.finish(session.begin(jobs.enqueue(kit.keys, [job(unique)]))) == "A"
+    assert kit.counters() == {"enqueued": 2}
+
+
+def test_a_call_in_two_halves_to_nobody_is_reported_at_its_end_and_frees_the_session(kit, open_session):
+    with nobody() as url:
+        session = open_session(url, 0.2)
+        for _ in range(2):
+            flight = session.begin(jobs.enqueue(kit.keys, [job("a")]))
+            with pytest.raises(BrokerUnavailable):
+                session.finish(flight)
+
+
 @pytest.mark.parametrize("cut", [0, 5, 40])
 def test_a_call_whose_script_was_unknown_and_whose_reply_was_cut_is_there_once(kit, proxy, open_session, cut):
     kit.command("SCRIPT", "FLUSH")

@@ -46,6 +46,14 @@ def app():
     return app
 
 
+@pytest.fixture(autouse=True)
+def _own_context():
+    """A run leaves its job in the context, which a pool makes anew for each job and pytest does not."""
+    token = current_job.set(None)
+    yield
+    current_job.reset(token)
+
+
 @pytest.fixture
 def execution(app):
     return Execution(app, "w1", 42, ("default",))
