@@ -15,7 +15,7 @@ from taskq.errors import ConfigError, InvalidOption, InvalidTimeout, shorten
 
 MAX_SECONDS: Final = 366 * 86_400.0  # a year: what is meant to last longer belongs into a database
 MIN_BYTES: Final = 1024  # below that not even the names of a job fit
-MAX_BYTES: Final = 256 * 1024 * 1024  # Redis takes 512 MiB a value; a job travels with others in one frame
+MAX_BYTES: Final = 32 * 1024 * 1024  # a job travels with others in one frame of at most 64 MiB
 BEATS_PER_LEASE: Final = 5  # an outage of three beats is noticed before anybody's lease seems to be over
 PREFIX: Final = "TASKQ_"
 # Read by other parts of taskq; whatever begins with TASKQ_LOG belongs to the worker's logging.

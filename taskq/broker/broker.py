@@ -17,6 +17,7 @@ from taskq.broker.call import Call, Command
 from taskq.broker.connection import REPLY_TIMEOUT, Link
 from taskq.broker.keys import QueueKeys, check_namespace
 from taskq.broker.session import CALL_DEADLINE, FORKED, Session
+from taskq.broker.single import SingleEnqueue
 from taskq.model.job import Job
 
 if TYPE_CHECKING:
@@ -39,8 +40,9 @@ class _Ticket:
 class _Lane:
     """Group commit for one queue: while a call is under way, those who come later gather for the next one."""
 
-    def __init__(self, forced: bool) -> None:
+    def __init__(self, queue: QueueKeys, forced: bool) -> None:
         self.forced = forced
+        self.single = SingleEnqueue(queue, forced=forced)  # belongs to who holds ``flight``
         self.flight = threading.Lock()
         self.waiting: deque[_Ticket] = deque()
 
@@ -225,9 +227,13 @@ class Broker:
             BrokerError: as ``Session.run``; of a merged call every caller gets the error.
         """
         self._check_fork()
-        lane = self._lanes.get((queue, forced)) or self._lanes.setdefault((queue, forced), _Lane(forced))
+        lane = self._lanes.get((queue, forced))
+        if lane is None:
+            lane = self._lanes.setdefault((queue, forced), _Lane(self.keys(queue), forced))
         if not lane.waiting and lane.flight.acquire(blocking=False):
             try:
+                if len(batch) == 1 and not batch[0].delay_ms:
+                    return self._session.run(lane.single.of(batch[0]))
                 return self._session.run(jobs.enqueue(self.keys(queue), batch, forced=forced))
             finally:
                 lane.flight.release()

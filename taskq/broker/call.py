@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import hiredis
 
@@ -12,7 +12,23 @@ from taskq.broker.keys import QueueKeys
 from taskq.broker.scripts import Script
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 Argument = str | bytes | int | float
+
+
+class ScriptCall(Protocol[T_co]):
+    """What a session runs: a ``Call``, or one that packs itself in a quicker way."""
+
+    @property
+    def script(self) -> Script:
+        """Which script."""
+
+    @property
+    def parse(self) -> Callable[[list[Any]], T_co]:
+        """Turns the reply into the answer."""
+
+    def pack(self, session: str, seq: int, *, by_source: bool = False) -> bytes:
+        """Return the command's bytes."""
 
 
 @dataclass(frozen=True, slots=True)

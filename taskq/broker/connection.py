@@ -9,7 +9,7 @@ from redis.connection import Connection, SSLConnection, UnixDomainSocketConnecti
 from redis.retry import Retry
 
 from taskq.broker.address import Address
-from taskq.broker.call import Call, Command
+from taskq.broker.call import Command, ScriptCall
 from taskq.broker.failures import is_missing_script
 
 T = TypeVar("T")
@@ -94,8 +94,11 @@ class Link:
         """Wait until there is something to receive; return False if ``seconds`` passed before.
 
         Raises:
-            Exception: redis-py's, if the connection was closed.
+            ConnectionError: it is not open.
+            Exception: redis-py's, if the peer closed it.
         """
+        if not self.connected:
+            raise ConnectionError("the connection is not open")
         return bool(self._connection.can_read(seconds))
 
     def exchange(self, packed: bytes) -> Any:
@@ -107,7 +110,7 @@ class Link:
         """Run a plain command once."""
         return command.parse(self.exchange(command.pack()))
 
-    def run_script(self, call: Call[T], session: str = "", seq: int = 0) -> T:
+    def run_script(self, call: ScriptCall[T], session: str = "", seq: int = 0) -> T:
         """Run a script once, with its source where the server does not know it."""
         try:
             reply = self.exchange(call.pack(session, seq))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from taskq.broker.address import Address
-from taskq.broker.call import Call, Command
+from taskq.broker.call import Call, Command, ScriptCall
 from taskq.broker.connection import Link
 from taskq.broker.failures import is_broken, is_missing_script, is_passing, reason, translate
 from taskq.errors import BrokerUnavailable, Indeterminate, TaskqError
@@ -137,7 +137,7 @@ class Session:
                     self._link.close()
                     self._reset()
 
-    def run(self, call: Call[T], deadline: float | None = None) -> T:
+    def run(self, call: ScriptCall[T], deadline: float | None = None) -> T:
         """Run a script and return its answer.
 
         Args:

@@ -25,6 +25,7 @@ class Subscription:
         self._link = link
         self._channel = channel
         self._silence = silence
+        self._closed = False
 
     def open(self) -> None:
         """Connect and subscribe; what is published after this returns will be read.
@@ -33,6 +34,7 @@ class Subscription:
             Exception: redis-py's, if the server cannot be reached or refuses.
         """
         self._link.exchange(_pack("SUBSCRIBE", self._channel))
+        self._check_open()
 
     def announcements(self) -> Iterator[list[tuple[str, bytes]]]:
         """Yield the (job id, record) pairs of each message; an empty record has to be read by its id.
@@ -43,6 +45,7 @@ class Subscription:
         """
         asked = False
         while True:
+            self._check_open()
             if not self._link.wait(self._silence):
                 if asked:
                     raise TimeoutError(f"no answer from {self._link.address} for {2 * self._silence:g} s")
@@ -55,8 +58,14 @@ class Subscription:
                 yield parse_announcement(reply[2])
 
     def close(self) -> None:
-        """Close the connection; a thread that waits for announcements gets an error."""
+        """Close the connection; a thread that waits for announcements, or is about to, gets an error."""
+        self._closed = True
         self._link.close()
+
+    def _check_open(self) -> None:
+        # A link that was closed by another thread would connect again at its next use, without the subscription.
+        if self._closed:
+            raise ConnectionError("the subscription was closed")
 
 
 def parse_announcement(message: bytes) -> list[tuple[str, bytes]]:

@@ -14,7 +14,6 @@ import os
 import re
 import threading
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -167,8 +166,7 @@ def encode_header(
     return f"{VERSION};{flags};{reply};{expires};{rank}\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True, gc=False):
     """One frozen call of a task as it is sent: ``data`` is header and body, ``delay_ms`` counts from acceptance."""
 
     unique: str
@@ -176,8 +174,7 @@ class Job:
     delay_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(msgspec.Struct, frozen=True, gc=False):
     """What happened to a job so far; the default is a job that was never handed out."""
 
     delivery: int = 0
@@ -201,8 +198,7 @@ def decode_state(data: bytes | None) -> State:
     return State(delivery, attempts, crashes, losses, defers, errors)
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(msgspec.Struct, frozen=True, gc=False):
     """The header as read back: times in milliseconds of the server's clock."""
 
     enqueued_ms: int

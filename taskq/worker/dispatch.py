@@ -42,6 +42,7 @@ class Hand:
         heard: monotonic seconds of its last frame.
         recalled: whether a recall is under way.
         offenders: handles that the supervisor ends, and how.
+        asked: handles that were asked to stop, and the monotonic seconds of that.
         doomed: the supervisor kills it on purpose; neighbours go back uncounted.
         born: monotonic seconds of its start.
         retire_at: monotonic seconds of its kill, if it does not end by itself; 0 for none.
@@ -57,6 +58,7 @@ class Hand:
     heard: float = 0.0
     recalled: bool = False
     offenders: dict[int, str] = field(default_factory=dict)
+    asked: dict[int, float] = field(default_factory=dict)
     doomed: bool = False
     born: float = field(default_factory=time.monotonic)
     retire_at: float = 0.0
@@ -73,6 +75,7 @@ class Hand:
         Raises:
             ProtocolError: if the child does not hold it; it must be killed.
         """
+        self.asked.pop(handle, None)
         try:
             return self.held.pop(handle)
         except KeyError:
@@ -256,6 +259,7 @@ class Dispatcher:
                 for handle in chosen:
                     if handle in running:
                         hand.offenders.setdefault(handle, "revoked")
+                        hand.asked.setdefault(handle, time.monotonic())
 
     def bury(self, hand: Hand, running: Container[int], cause: str) -> None:
         """Judge what a dead child leaves: the running crashed or were ended on purpose, the rest go back uncounted.

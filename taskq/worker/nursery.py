@@ -182,14 +182,14 @@ class Nursery:
         self._dispatcher.call_back(now)
 
     def _enforce(self, hand: Hand, now: float) -> None:
-        patience = 0.0 if self._options.pool == "process" or hand.apart else YIELD
+        alone = self._options.pool == "process" or hand.apart
+        patience = 0.0 if alone else YIELD
         for handle, started, deadline in hand.child.table.running():
             lease = hand.held.get(handle)
             if lease is None:
                 continue
-            revoked = hand.offenders.get(handle) == "revoked"
-            if revoked and self._options.pool == "process":
-                self._kill(hand)
+            if handle in hand.asked and now >= hand.asked[handle] + patience:
+                self._end_child(hand, now)
             elif deadline and now >= deadline + patience and handle not in hand.offenders:
                 hand.offenders[handle] = repr(deadline - started)
                 name = f"{lease.queue.name}/{lease.unique}"
@@ -197,12 +197,16 @@ class Nursery:
                     "job %s is over its time limit of %g s", name, deadline - started,
                     extra={"action": "time_limit", "job": name},
                 )  # fmt: skip
-                if self._options.pool == "process":
-                    self._kill(hand)
-                elif not hand.retire_at:
-                    hand.feeding = False
-                    hand.retire_at = now + NEIGHBOURS
-                    self._dispatcher.recall(hand)
+                self._end_child(hand, now)
+
+    def _end_child(self, hand: Hand, now: float) -> None:
+        """Kill a child whose job does not stop: at once if it runs nothing else, or when its neighbours ended."""
+        if self._options.pool == "process" or hand.apart:
+            self._kill(hand)
+        elif not hand.retire_at:
+            hand.feeding = False
+            hand.retire_at = now + NEIGHBOURS
+            self._dispatcher.recall(hand)
 
     def _kill(self, hand: Hand) -> None:
         hand.doomed = True

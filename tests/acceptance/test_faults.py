@@ -112,7 +112,7 @@ def test_a_poison_job_delays_no_other_job(rig: Bench, pool: str) -> None:
     while not bad.done():
         sent = time.monotonic()
         rig.app.add.delay(1, 1).result(timeout=20)
-        assert time.monotonic() - sent < 0.5
+        assert time.monotonic() - sent < 1.0  # the shortest time that a suspect waits for its third run
         time.sleep(0.02)
 
 

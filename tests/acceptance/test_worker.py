@@ -102,7 +102,7 @@ def test_a_waiting_job_is_cancelled_and_a_running_one_terminated(rig: Bench, poo
     assert waiting.cancel() is True
     assert waiting.cancelled()
     rig.start(pool)
-    running = nap.delay(2, 20)
+    running = nap.delay(2, 60)
     wait_until(lambda: rig.noted("start") == ["2"], "job 2 runs")
     assert running.cancel() is False
     running.revoke(terminate=True)

@@ -132,6 +132,13 @@ def test_the_dead_set_is_capped(kit: Kit):
     assert set(kit.read("state")) == {"a"}
 
 
+def test_a_dead_set_that_is_just_full_is_kept(kit: Kit):
+    seed(kit)
+    kit.seed(dead={f"d{n:05}": NOW - MAX_DEAD + n for n in range(MAX_DEAD - 1)})
+    kit.run(work.end(kit.keys, [finish(dead=True)]))
+    assert len(kit.read("dead")) == MAX_DEAD
+
+
 def test_dead_jobs_are_dropped_after_thirty_days(kit: Kit):
     seed(kit)
     old = NOW - DEAD_DAYS * 86_400 * SECOND

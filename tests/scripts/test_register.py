@@ -6,6 +6,7 @@ import pytest
 from broker_kit import NOW, SECOND, TIMES, Kit
 
 from taskq.broker import workers
+from taskq.broker.keys import SCHEMA
 
 DEADLINE = NOW + TIMES.ttl_us
 
@@ -47,6 +48,12 @@ def test_a_queue_of_a_newer_schema_is_refused(kit: Kit, schema):
 def test_a_key_of_a_wrong_type_keeps_a_worker_from_starting(kit: Kit, name, value):
     kit.seed(**{name: value})
     kit.refused(workers.register(kit.keys, "w", TIMES), f"WRONGTYPE .*:{name} is a ")
+
+
+def test_a_queue_of_this_schema_or_an_older_one_is_served(kit: Kit):
+    for worker, schema in (("v", SCHEMA), ("w", 0)):
+        kit.seed(meta={"discipline": "fifo", "schema": str(schema)})
+        assert kit.run(workers.register(kit.keys, worker, TIMES))
 
 
 def test_a_worker_without_a_name_is_refused(kit: Kit):

@@ -78,6 +78,9 @@ def test_a_late_duplicate_does_not_run_a_job_once_more(kit: Kit):
 def test_more_than_a_hundred_are_refused(kit: Kit):
     seed(kit)
     kit.refused(jobs.requeue(kit.keys, [f"j{n}" for n in range(101)]), "TASKQ_ARGS")
+    names = [f"j{n}" for n in range(100)]
+    kit.seed(jobs=dict.fromkeys(names, data()), dead=dict.fromkeys(names, NOW))
+    assert kit.run(jobs.requeue(kit.keys, names)) == 100
 
 
 @pytest.mark.parametrize("name", ["meta", "jobs", "dead", "state", "ready"])

@@ -167,6 +167,7 @@ def test_a_damaged_lease_does_not_stop_the_others(kit: Kit, verdict, lease):
     reply = step(kit, full=settled, started=["bad"])
     assert (reply.letters, claims_of(reply)) == ("A", [("good", "1")])
     assert kit.read("l:w") == {"good": "1;9;0;0"}
+    assert kit.read("quarantine") == ({"bad": NOW} if verdict == "c" else None)
 
 
 @pytest.mark.parametrize("stored", ["garbage", "5", ";;", "x;y;z"])

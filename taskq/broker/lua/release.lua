@@ -12,7 +12,6 @@
 -- include quarantine
 -- include give_back
 local MAX_DEFERS = 20 -- with 1 s doubling to 60 s: a deploy of a quarter of an hour
-if (#ARGV - REST) % 3 ~= 0 then return redis.error_reply('TASKQ_ARGS release takes three values a job') end
 for i = REST + 1, #ARGV, 3 do
   if not whole(ARGV[i + 1]) or not whole(ARGV[i + 2]) then
     return redis.error_reply('TASKQ_ARGS job ' .. ARGV[i] .. ' is malformed')
