@@ -5,8 +5,7 @@ Names are imported at their first use, so that ``import taskq`` stays light; pro
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as in typing, whose import would be most of the time that this module takes
 if TYPE_CHECKING:
     from taskq import errors as errors
     from taskq.app import TaskQ as TaskQ

@@ -151,8 +151,17 @@ class Session:
         """
         self.check_fork()
         with self._lock:
-            session, seq = self._numbering.session, self._numbering.next()
-            return self._repeat(lambda: self._link.run_script(call, session, seq), deadline, call.script.name)
+            session, seq, link = self._numbering.session, self._numbering.next(), self._link
+            failure = None
+            if link.connected:  # nearly always; the loop and its closure would cost a tenth of the call
+                try:
+                    return link.run_script(call, session, seq)
+                except Exception as error:
+                    failure = error
+                except BaseException:
+                    link.close()  # its reply may still come and must not answer the next call
+                    raise
+            return self._repeat(lambda: link.run_script(call, session, seq), deadline, call.script.name, failure)
 
     def read(self, command: Command[T], deadline: float | None = None) -> T:
         """Run a plain command and return its answer; raises as ``run`` does."""
@@ -196,28 +205,34 @@ class Session:
         finally:
             self._lock.release()
 
-    def _repeat(self, attempt: Callable[[], T], deadline: float | None, what: str) -> T:
+    def _repeat(
+        self, attempt: Callable[[], T], deadline: float | None, what: str, failure: Exception | None = None
+    ) -> T:
+        """Run ``attempt`` until it answers; ``failure`` is how a first one ended, if there was one."""
         patience: Patience | None = None
         while True:
-            try:
-                if not self._link.connected:
-                    patience = patience or self._patience(deadline, what)
-                    self._link.connect()
-                    patience.sent = True
-                answer = attempt()
-            except Exception as error:
-                if patience is None:
-                    patience = self._patience(deadline, what)
-                    patience.sent = True
-                if is_broken(error):
-                    self._link.close()
-                pause = patience.pause_after(error)
-            except BaseException:
-                self._link.close()  # its reply may still come and must not answer the next call
-                raise
-            else:
-                self._reached = True
-                return answer
+            if failure is None:
+                try:
+                    if not self._link.connected:
+                        patience = patience or self._patience(deadline, what)
+                        self._link.connect()
+                        patience.sent = True
+                    answer = attempt()
+                except Exception as error:
+                    failure = error
+                except BaseException:
+                    self._link.close()  # its reply may still come and must not answer the next call
+                    raise
+                else:
+                    self._reached = True
+                    return answer
+            if patience is None:
+                patience = self._patience(deadline, what)
+                patience.sent = True
+            if is_broken(failure):
+                self._link.close()
+            pause = patience.pause_after(failure)
+            failure = None
             time.sleep(pause)
 
     def _patience(self, deadline: float | None, what: str) -> Patience:
