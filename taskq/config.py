@@ -184,8 +184,10 @@ class _Resolver:
 
 
 def _near(name: str, known: Iterable[str]) -> str:
-    found = difflib.get_close_matches(name, list(known), 1)
-    return f", did you mean {found[0]!r}?" if found else f"; known: {', '.join(sorted(known))}"
+    # Without the prefix that all variables share, or any of them would seem near.
+    bare = {one.removeprefix(PREFIX): one for one in known}
+    found = difflib.get_close_matches(name.removeprefix(PREFIX), list(bare), 1)
+    return f", did you mean {bare[found[0]]!r}?" if found else f"; known: {', '.join(sorted(known))}"
 
 
 def find_project(start: Path | None = None) -> Path | None:

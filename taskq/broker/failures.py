@@ -77,12 +77,21 @@ def translate(error: BaseException, address: object) -> TaskqError:
     if "WRONGTYPE" in text:
         return WrongType(f"a key of taskq on {address} holds another type: {text}; was it written by hand?")
     if is_passing(error):
-        return BrokerReadOnly(f"server {address} takes no writes: {text}")
+        return BrokerReadOnly(f"server {address} takes no writes: {text}{_way_out(text)}")
+    if text.startswith("unknown command"):
+        return WrongServer(
+            f"server {address} does not know {shorten(text[15:].partition(',')[0], 40)}: it is a Sentinel, or older than "
+            "Redis 7.0 and Valkey 7.2; give the url of a master (taskq doctor tells more)"
+        )
     if isinstance(error, redis_errors.InvalidResponse):
         return WrongServer(f"what answers at {address} is no Redis server (one behind TLS needs a rediss:// url)")
     if isinstance(error, redis_errors.ConnectionError | OSError | redis_errors.TimeoutError):
         return BrokerUnavailable(f"server {address} cannot be reached: {reason(error)}")
     return BrokerError(f"server {address} answered: {text[:300]}")
+
+
+def _way_out(text: str) -> str:
+    return "; give its master's url" if "read only replica" in text else ""
 
 
 def reason(error: BaseException) -> str:

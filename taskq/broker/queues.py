@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from taskq.broker.call import Call, make_call
 from taskq.broker.keys import SCHEMA, QueueKeys
 from taskq.broker.scripts import load
+from taskq.errors import WrongType, shorten
 from taskq.model.discipline import Discipline
 
+_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 META_TTL_MS = 90 * 86_400_000  # settings of a queue that nobody declares or serves for 90 days; its jobs stay
 
 
@@ -28,7 +31,7 @@ def declare(queue: QueueKeys, discipline: Discipline | None, maxsize: int | None
     The answer may differ from what was asked: then it is declared otherwise, by ``by``.
     """
     arguments = (SCHEMA, discipline or "", "" if maxsize is None else maxsize, who, META_TTL_MS)
-    return make_call(load()["declare"], queue, arguments, _declared)
+    return make_call(load()["declare"], queue, arguments, lambda reply: _declared(queue, reply))
 
 
 def purge(queue: QueueKeys, limit: int = 100) -> Call[tuple[int, int]]:
@@ -77,13 +80,24 @@ def inspect(queue: QueueKeys) -> Call[QueueInfo]:
         meta = {reply[i].decode(): reply[i + 1].decode("utf-8", "replace") for i in range(10, len(reply) - 1, 2)}
         running = max(0, jobs - ready - delayed - suspect - dead - ending - quarantine)
         return QueueInfo(
-            queue.queue, meta.get("discipline", ""), int(meta.get("maxsize", 0)), meta.get("paused") == "1",
+            queue.queue, meta.get("discipline", ""), _count(meta.get("maxsize")), meta.get("paused") == "1",
             ready, delayed, running, suspect, dead, ending, outbox, quarantine, oldest,
-            {name: int(meta[name]) for name in COUNTERS if name in meta},
+            {name: _count(meta[name]) for name in COUNTERS if name in meta},
         )  # fmt: skip
 
     return make_call(load()["inspect"], queue, ("",), parse)
 
 
-def _declared(reply: list[Any]) -> Declared:
-    return Declared(Discipline(reply[0].decode()), int(reply[1]), reply[2].decode("utf-8", "replace"))
+def _declared(queue: QueueKeys, reply: list[Any]) -> Declared:
+    discipline, maxsize, by = (part.decode("utf-8", "replace") for part in reply[:3])
+    if discipline not in Discipline:
+        raise WrongType(
+            f"queue {queue.queue!r} has the discipline {shorten(discipline)} in the hash {queue.key('meta')!r}; "
+            f"somebody changed it by hand: set it to one of {', '.join(Discipline)}"
+        )
+    return Declared(Discipline(discipline), _count(maxsize), by)
+
+
+def _count(text: str | None) -> int:
+    """Return a stored number; 0, as the scripts take it, for what somebody changed by hand into something else."""
+    return int(text) if text is not None and _NUMBER.fullmatch(text) else 0

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from taskq.broker import keys
 from taskq.broker.call import Argument, Call, Command, make_call
 from taskq.broker.keys import QueueKeys
@@ -16,8 +18,7 @@ STEP_JOBS = 500  # settled or claimed a call; about two milliseconds of the serv
 STEP_BYTES = 4 * 1024 * 1024  # of claimed jobs a call
 
 
-@dataclass(frozen=True, slots=True)
-class FullSettlement:
+class FullSettlement(msgspec.Struct, frozen=True, gc=False):
     """One finished job with more to say than success; see model.outcome.Outcome."""
 
     unique: str

@@ -260,15 +260,15 @@ def check_delay(countdown: object, eta: object) -> int:
         raise InvalidDelay(f"countdown {shorten(countdown)} and eta {shorten(eta)}: give one of them")
     if eta is not None:
         seconds = max(0.0, _until("eta", eta, InvalidDelay))
-        shown = eta
+        shown: tuple[str, object] = ("eta", eta)
     elif countdown is not None:
-        seconds, shown = _number(countdown), countdown
+        seconds, shown = _number(countdown), ("countdown", countdown)
         if not seconds >= 0:
             raise InvalidDelay(f"countdown {shorten(countdown)} is no number of seconds from 0")
     else:
         return 0
     if seconds > MAX_DELAY:
-        raise InvalidDelay(f"{shorten(shown)} is more than ten years away")
+        raise InvalidDelay(f"{shown[0]} {shorten(shown[1])} is more than ten years away; is the unit seconds?")
     return math.ceil(seconds * 1000)
 
 

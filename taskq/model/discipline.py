@@ -62,11 +62,11 @@ def check_priority(priority: object) -> float:
         InvalidPriority: if it is no finite number.
     """
     if isinstance(priority, bool) or not isinstance(priority, int | float):
-        raise InvalidPriority(f"priority {shorten(priority)} is no number")
+        raise InvalidPriority(f"priority {shorten(priority)} is no number; give a finite one, lower leaves first")
     try:
         number = float(priority)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise InvalidPriority(f"priority {shorten(priority)} is not finite")
+        raise InvalidPriority(f"priority {shorten(priority)} is not finite; give a finite number, lower leaves first")
     return number

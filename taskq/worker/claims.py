@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
+
 from taskq.broker import work
 from taskq.broker.broker import Broker
 from taskq.broker.keys import QueueKeys
@@ -30,8 +32,7 @@ BATCH = work.STEP_JOBS
 QUANTUM = 20  # jobs a visit and unit of weight: small enough to mix queues, large enough to hide the round trip
 
 
-@dataclass(slots=True, eq=False)
-class Lease:
+class Lease(msgspec.Struct, eq=False, gc=False):
     """One claimed job: what it is, whose lease it stands under, and where it is inside this worker."""
 
     queue: ServedQueue
