@@ -156,6 +156,14 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def is_alive(pid: int) -> bool:
+    """Return whether a process runs; one that only waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def machine() -> str:
     """Return what a figure depends on, in one line."""
     return json.dumps({"cpus": os.cpu_count(), "python": sys.version.split()[0], "platform": sys.platform})
