@@ -10,13 +10,13 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
 
-from taskq.broker import work
+from taskq.broker import work, workers
 from taskq.broker.broker import Broker
 from taskq.broker.keys import QueueKeys
 from taskq.broker.session import LONGEST_PAUSE, Numbering
@@ -27,6 +27,7 @@ from taskq.worker.wire import Post, Watch, Wire
 
 logger = logging.getLogger("taskq.worker")
 WAIT = 2.0  # seconds a wait for a token lasts; a lost token delays by no more
+FIRST_REFUSAL = 0.05  # seconds until a refused wait is tried again; doubles up to LONGEST_PAUSE
 VAIN = 0.02  # seconds between rounds that find ready jobs and get none
 BATCH = work.STEP_JOBS
 QUANTUM = 20  # jobs a visit and unit of weight: small enough to mix queues, large enough to hide the round trip
@@ -62,9 +63,10 @@ class ServedQueue:
     ready: int = 0
     next_due: int = 0  # us of the server's clock
     suspect_due: int = 0
-    blocked_until: float = 0.0  # monotonic; after a refusal
+    blocked_until: float = 0.0  # monotonic; after a refusal; 0 for not blocked
     pause: float = 0.05
     fenced: bool = False
+    mismatches: int = 0  # beats in a row that counted other jobs here than there are
     credit: int = 0  # smooth weighted round robin
 
     @property
@@ -76,13 +78,21 @@ class ServedQueue:
         """Whether settlements, marks or releases wait."""
         return bool(self.request) or bool(self.releases)
 
+    def can_be_asked(self, now: float) -> bool:
+        """Whether a call may be sent: it has a lease, and no refusal just now."""
+        return now >= self.blocked_until and not self.fenced
+
+    def unsaid(self) -> list[str]:
+        """Return the ids of jobs whose end or return the server has not heard."""
+        return [lease.unique for lease in (*self.settling, *self.settling_full, *(item for item, _ in self.releases))]
+
     def start_over(self, worker: str) -> None:
         """Go on under a new worker id after a fence; what was to be said under the old one is void."""
         self.worker = worker
         self.numbering = Numbering()
         self.request = StepRequest()
         self.settling, self.settling_full, self.releases = [], [], []
-        self.fenced = False
+        self.fenced, self.blocked_until = False, 0.0
 
 
 class Owner(Protocol):
@@ -97,8 +107,11 @@ class Owner(Protocol):
     def noticed(self, queue: ServedQueue, reply: StepReply) -> None:
         """Look at a queue's reply for chores: ended, outbox, revoked."""
 
-    def fenced(self, queue: ServedQueue) -> None:
-        """Hear that the lease on a queue is gone."""
+    def fenced(self, queue: ServedQueue, worker: str) -> None:
+        """Hear that the lease of ``worker`` on a queue is gone."""
+
+    def reconciled(self, queue: ServedQueue, given_back: int, lost: list[str]) -> None:
+        """Hear how many jobs nobody here knew of, and which ones are held here without a lease."""
 
 
 class Claims:
@@ -123,6 +136,9 @@ class Claims:
         self._turn: deque[ServedQueue] = deque()
         self._look = True
         self._wait_after = 0.0  # monotonic seconds
+        self._wait_pause = FIRST_REFUSAL
+        self._whole = False  # the present round goes by all queues
+        self._to_reconcile: deque[tuple[ServedQueue, Callable[[], list[str]]]] = deque()
 
     def open(self, broker: Broker, queues: Sequence[ServedQueue]) -> None:
         """Connect and serve ``queues``, in the order of the options; raises what prevents it."""
@@ -177,7 +193,9 @@ class Claims:
     def drained(self) -> bool:
         """Whether the last round found nothing: no ready, no delayed and no suspect job in any queue."""
         quiet = self._wait.busy and not self._look and self.idle
-        return quiet and not any(q.ready or q.next_due or q.suspect_due for q in self.queues)
+        return quiet and not any(
+            q.ready or q.next_due or q.suspect_due or q.blocked_until or q.fenced for q in self.queues
+        )
 
     # --- the round of calls -------------------------------------------------------------------------------------
 
@@ -187,20 +205,22 @@ class Claims:
         self._wait.tick(now)
         self._check_due(now)
         while not self._wire.busy:
+            if self._to_reconcile:
+                self._send_reconcile(*self._to_reconcile.popleft())
+                continue
             queue = self._next_queue(now)
             if queue is None:
                 break
             self._visit(queue)
         if not self._wire.busy and now >= self._wait_after:
-            self._start_wait()
+            self._start_wait(now)
 
     def _next_queue(self, now: float) -> ServedQueue | None:
         if not self._turn:
             want, suspects = (0, 0) if self.stopping else self._owner.wanted()
-            if want > 0 and self._look:
-                self._look = False
-                self._turn.extend(self._order())
-            elif suspects > 0 and self._suspect_is_due(now):
+            self._whole = (want > 0 and self._look) or (suspects > 0 and self._suspect_is_due(now))
+            if self._whole:
+                self._look = self._look and want <= 0
                 self._turn.extend(self._order())
             else:
                 self._turn.extend(queue for queue in self.queues if queue.has_work_to_say())
@@ -208,13 +228,13 @@ class Claims:
                 self._look = True  # as soon as there is room again
         while self._turn:
             queue = self._turn.popleft()
-            if now >= queue.blocked_until and not queue.fenced:
+            if queue.can_be_asked(now):
                 return queue
         return None
 
     def _suspect_is_due(self, now: float) -> bool:
         server_us = round(now * 1_000_000) + self.offset_us
-        return any(0 < queue.suspect_due <= server_us for queue in self.queues)
+        return any(0 < q.suspect_due <= server_us and q.can_be_asked(now) for q in self.queues)
 
     def _order(self) -> list[ServedQueue]:
         if not self._weighted:
@@ -232,7 +252,7 @@ class Claims:
             self._turn.appendleft(queue)
             return
         want, suspects = (0, 0) if self.stopping else self._owner.wanted()
-        if len(self.queues) > 1 and self._wait.busy and not self._turn and not self._look:
+        if len(self.queues) > 1 and self._wait.busy and not self._whole and not self._look:
             want = 0  # a job of a higher queue may have come: only a whole round claims
         request, settling = self._take_request(queue)
         if self._weighted and want:
@@ -241,11 +261,11 @@ class Claims:
         if not request and not request.count and not request.suspects:
             return
         call = work.step(queue.keys, queue.worker, request)
-        numbering = queue.numbering
+        numbering, worker = queue.numbering, queue.worker
         self._wire.call(
             call, numbering.session, numbering.next(),
-            lambda reply: self._stepped(queue, request, settling, reply),
-            lambda error: self._refused(queue, request, settling, error),
+            lambda reply: self._stepped(queue, worker, request, reply, settling),
+            lambda error: self._refused(queue, worker, request, error, settling),
         )  # fmt: skip
 
     def _take_request(self, queue: ServedQueue) -> tuple[StepRequest, list[Lease]]:
@@ -259,8 +279,12 @@ class Claims:
         queue.settling, queue.settling_full = plain[BATCH:], full[BATCH:]
         return part, leases
 
-    def _stepped(self, queue: ServedQueue, request: StepRequest, settling: list[Lease], reply: StepReply) -> None:
-        queue.pause = 0.05
+    def _stepped(
+        self, queue: ServedQueue, worker: str, request: StepRequest, reply: StepReply, settling: list[Lease]
+    ) -> None:
+        if queue.fenced or queue.worker != worker:  # the beat heard meanwhile that the lease is gone
+            return
+        queue.pause, queue.blocked_until = 0.05, 0.0
         self.offset_us = reply.now - time.monotonic_ns() // 1000
         queue.ready = 0 if reply.paused else reply.ready
         queue.next_due, queue.suspect_due = (0, 0) if reply.paused else (reply.next_due, reply.suspect_due)
@@ -287,11 +311,13 @@ class Claims:
                 name = f"{lease.queue.name}/{lease.unique}"
                 logger.info("job %s was settled by another worker", name, extra={"action": "stale", "job": name})
 
-    def _refused(self, queue: ServedQueue, request: StepRequest, settling: list[Lease], error: TaskqError) -> None:
-        if isinstance(error, Fenced):
+    def _refused(
+        self, queue: ServedQueue, worker: str, request: StepRequest, error: TaskqError, settling: list[Lease]
+    ) -> None:
+        if isinstance(error, Fenced) or queue.worker != worker:
             for lease in settling:
                 self._drop(lease)
-            self._owner.fenced(queue)
+            self._owner.fenced(queue, worker)
             return
         plain = len(request.plain) // 2
         queue.request.plain[:0] = request.plain
@@ -316,34 +342,77 @@ class Claims:
 
         self._wire.call(call, "", 0, lambda _: None, refused)
 
+    # --- comparing ----------------------------------------------------------------------------------------------
+
+    def reconcile(self, queue: ServedQueue, held: Callable[[], list[str]]) -> None:
+        """Let the server give back what it thinks is here and is not.
+
+        Args:
+            queue: where.
+            held: returns the ids that are in the worker; asked when no other call is under way.
+        """
+        if not queue.fenced and all(queue is not waiting for waiting, _ in self._to_reconcile):
+            self._to_reconcile.append((queue, held))
+
+    def _send_reconcile(self, queue: ServedQueue, held: Callable[[], list[str]]) -> None:
+        if queue.fenced:
+            return
+        worker, numbering = queue.worker, queue.numbering
+
+        def answered(reply: tuple[int, list[str]]) -> None:
+            if queue.worker == worker:
+                self._owner.reconciled(queue, *reply)
+
+        def refused(error: TaskqError) -> None:
+            if isinstance(error, Fenced):
+                self._owner.fenced(queue, worker)
+            else:
+                self._block(queue, error)
+
+        call = workers.reconcile(queue.keys, worker, [*held(), *queue.unsaid()])
+        self._wire.call(call, numbering.session, numbering.next(), answered, refused)
+
     # --- waiting ------------------------------------------------------------------------------------------------
 
-    def _start_wait(self) -> None:
+    def _start_wait(self, now: float) -> None:
         if self._wait.busy or self._look or self.stopping or self._owner.wanted()[0] <= 0:
             return
-        keys = [queue.keys.key("wake") for queue in self.queues if not queue.fenced]
+        keys = [queue.keys.key("wake") for queue in self.queues if queue.can_be_asked(now)]
         if keys:
             seconds = WAIT * random.uniform(0.75, 1.0)
-            self._wait.command(work.wait(keys, seconds).pack(), self._woken, self._woken)
+            self._wait.command(work.wait(keys, seconds).pack(), self._woken, self._not_woken)
 
     def _woken(self, _: object) -> None:
         self._look = True
+        self._wait_pause = FIRST_REFUSAL
+
+    def _not_woken(self, error: TaskqError) -> None:
+        self._look = True
+        self._wait_after = time.monotonic() + self._wait_pause
+        self._wait_pause = min(LONGEST_PAUSE, self._wait_pause * 2)
+        logger.error("waiting for jobs: %s", error, extra={"action": "wait_refused"})
 
     def _check_due(self, now: float) -> None:
         server_us = round(now * 1_000_000) + self.offset_us
-        if any(0 < queue.next_due <= server_us for queue in self.queues) and self._owner.wanted()[0] > 0:
-            self._look = True
+        for queue in self.queues:
+            if queue.blocked_until:
+                if now >= queue.blocked_until:
+                    queue.blocked_until, self._look = 0.0, True
+            elif 0 < queue.next_due <= server_us and not queue.fenced and self._owner.wanted()[0] > 0:
+                self._look = True
 
     def deadline(self, now: float) -> float:
         """Return the monotonic time until which the loop may sleep."""
         limit = now + WAIT
         want, suspects = self._owner.wanted()
-        for queue in self.queues:
-            for due, relevant in ((queue.next_due, want > 0), (queue.suspect_due, suspects > 0)):
-                if due and relevant:
-                    limit = min(limit, (due - self.offset_us) / 1_000_000 + 0.0005)
-            if queue.blocked_until > now:
-                limit = min(limit, queue.blocked_until)
+        if not self._wire.busy:  # else its answer ends the sleep, and nothing can be asked before
+            for queue in self.queues:
+                if queue.blocked_until:
+                    limit = min(limit, queue.blocked_until)
+                elif not queue.fenced:
+                    for due, relevant in ((queue.next_due, want > 0), (queue.suspect_due, suspects > 0)):
+                        if due and relevant:
+                            limit = min(limit, (due - self.offset_us) / 1_000_000 + 0.0005)
         for wire in (self._wire, self._wait):
             if wire.deadline():
                 limit = min(limit, wire.deadline())

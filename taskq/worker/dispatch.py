@@ -24,6 +24,7 @@ LOOKAHEAD_JOBS = 400
 PREFETCH_US = 20_000  # of work that is claimed ahead: hides the round trip to the server
 PREFETCH_JOBS = 1_000
 STUCK = 0.03  # seconds after which unstarted jobs of a silent child are called back if a slot is free elsewhere
+FRAME_BYTES = 4 * 1024 * 1024  # of jobs in one frame, unless a single one is larger; MAX_FRAME is far above
 LONG = 1.0  # seconds after which a job counts as started, should its worker vanish
 RISE, FALL = 0.7, 0.2  # weights of a batch's mean in the estimate: long jobs are believed at once, short ones slowly
 
@@ -37,6 +38,7 @@ class Hand:
         apart: runs suspects only.
         ready: its app is imported.
         feeding: gets new jobs.
+        closing: it has run all that it may (max_jobs, max_memory) and ends by itself.
         held: handle to lease, of everything it was given and has not answered.
         mean_us: how long its jobs took lately; None before the first answer.
         heard: monotonic seconds of its last frame.
@@ -53,6 +55,7 @@ class Hand:
     apart: bool = False
     ready: bool = False
     feeding: bool = False
+    closing: bool = False
     held: dict[int, Lease] = field(default_factory=dict)
     mean_us: float | None = None
     heard: float = 0.0
@@ -161,7 +164,8 @@ class Dispatcher:
                 self._give(hand, self.suspects, 1)
 
     def _give(self, hand: Hand, source: deque[Lease], count: int) -> None:
-        frames = []
+        frames: list[JobFrame] = []
+        size = 0
         handle = self._handle
         held = hand.held
         claimed = source[0].claimed_us
@@ -172,6 +176,10 @@ class Dispatcher:
             handle += 1
             lease.child = hand
             held[handle] = lease
+            size += len(lease.data)
+            if size > FRAME_BYTES and frames:
+                hand.child.send(encode_frame(Frame.JOBS, Jobs(self._claims.offset_us, claimed, frames)))
+                frames, size = [], len(lease.data)
             frames.append(
                 JobFrame(handle, lease.queue.keys.queue, lease.unique, int(lease.delivery), lease.state, lease.data)
             )
@@ -204,6 +212,8 @@ class Dispatcher:
     def back(self, hand: Hand, handles: Iterable[int]) -> None:
         """Take back what a child has not started."""
         hand.heard = time.monotonic()
+        if not hand.recalled:  # nobody asked: it takes no more, and would return whatever it is given
+            hand.closing, hand.feeding = True, False
         hand.recalled = False
         self.take_back([hand.release(handle) for handle in handles])
 
@@ -287,6 +297,17 @@ class Dispatcher:
         self.suspects = deque(lease for lease in self.suspects if lease.queue is not queue)
         for hand in self.hands:
             self.recall(hand)
+
+    def ids(self, queue: ServedQueue) -> list[str]:
+        """Return the ids of a queue's jobs that wait here or are with children."""
+        held = [lease for hand in self.hands for lease in hand.held.values()]
+        return [lease.unique for lease in (*self.pending, *self.suspects, *held) if lease.queue is queue]
+
+    def drop_waiting(self, queue: ServedQueue, lost: Container[str]) -> None:
+        """Drop those of ``lost`` that wait here: they have other owners."""
+        for source in (self.pending, self.suspects):
+            for lease in [item for item in source if item.queue is queue and item.unique in lost]:
+                source.remove(lease)
 
     @property
     def holds_any(self) -> bool:

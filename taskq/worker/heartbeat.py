@@ -14,7 +14,7 @@ from taskq.broker import workers
 from taskq.broker.broker import Broker
 from taskq.broker.session import Session
 from taskq.broker.workers import Beat, LeaseTimes
-from taskq.errors import Fenced, TaskqError
+from taskq.errors import BrokerUnavailable, Fenced, Indeterminate, TaskqError
 from taskq.worker.claims import ServedQueue
 
 logger = logging.getLogger("taskq.worker")
@@ -32,9 +32,9 @@ class Heartbeat:
         times: how often, and for how long.
         name: the worker's id, for its card.
         beaten: takes each queue's answer, in this thread.
-        fenced: takes a queue whose lease is gone, in this thread.
+        fenced: takes a queue and the id whose lease on it is gone, in this thread.
         card: returns what the worker says of itself.
-        acknowledged: monotonic seconds of the last beat that every queue answered.
+        acknowledged: monotonic seconds of the last beat that the server took.
     """
 
     broker: Broker
@@ -42,7 +42,7 @@ class Heartbeat:
     times: LeaseTimes
     name: str
     beaten: Callable[[ServedQueue, Beat], None]
-    fenced: Callable[[ServedQueue], None]
+    fenced: Callable[[ServedQueue, str], None]
     card: Callable[[], dict[str, Any]]
     acknowledged: float = field(default_factory=time.monotonic)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -53,11 +53,11 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name="taskq-heartbeat", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the thread and take the worker's card away."""
+    def stop(self, timeout: float) -> None:
+        """End the thread and take the worker's card away; gives up after ``timeout`` seconds."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(timeout=self.times.ttl)
+            self._thread.join(timeout)
 
     def _run(self) -> None:
         session = Session(self.broker.address, deadline=self.times.ttl)
@@ -83,10 +83,18 @@ class Heartbeat:
         for queue in self.queues:
             if queue.fenced:
                 continue
+            worker = queue.worker
             try:
-                beat = session.run(workers.heartbeat(queue.keys, queue.worker, self.times))
+                beat = session.run(workers.heartbeat(queue.keys, worker, self.times))
             except Fenced:
-                self.fenced(queue)
+                self.fenced(queue, worker)
+            except (BrokerUnavailable, Indeterminate):
+                raise
+            except TaskqError as error:  # a damaged key of one queue must not cost the others their leases
+                logger.warning(
+                    "heartbeat of queue %s failed: %s", queue.name, error,
+                    extra={"action": "heartbeat_failed", "queue": queue.name},
+                )  # fmt: skip
             else:
                 now = beat.now
                 self.beaten(queue, beat)

@@ -77,12 +77,8 @@ class Nursery:
         if self.stopping:
             return
         hands = self._dispatcher.hands
-        regular = sum(1 for hand in hands if not hand.apart and not hand.retire_at and not hand.doomed)
-        if regular < self._options.children and now >= self._start_at:
-            for _ in range(self._options.children - regular):
-                self.start()
-        if self._dispatcher.suspects and not any(hand.apart for hand in hands):
-            self.start(apart=True)
+        if now >= self._start_at:
+            self._start_missing(now)
         for hand in hands:
             if (
                 hand.apart
@@ -92,6 +88,34 @@ class Nursery:
                 and not self._dispatcher.suspects
             ):
                 self.dismiss(hand)
+                hand.retire_at = now + NEIGHBOURS
+
+    def _start_missing(self, now: float) -> None:
+        suspects = self._dispatcher.suspects and not any(hand.apart for hand in self._dispatcher.hands)
+        try:
+            for _ in range(self._options.children - self._regular()):
+                self.start()
+            if suspects:
+                self.start(apart=True)
+        except OSError as error:  # no memory, no process, no descriptor left: the running children go on
+            logger.error("a child could not be started: %s", error, extra={"action": "child_failed"})
+            self._start_later(now)
+
+    def _start_later(self, now: float) -> None:
+        self._start_at = now + self._delay
+        self._delay = min(LONGEST_DELAY, self._delay * 2)
+
+    def _regular(self) -> int:
+        """Return how many children count: not those that leave, unless a closing one still fills all its slots."""
+        return sum(
+            not (hand.apart or hand.retire_at or hand.doomed or (hand.closing and len(hand.held) < hand.slots))
+            for hand in self._dispatcher.hands
+        )
+
+    @property
+    def retiring(self) -> bool:
+        """Whether a child is to be killed at a set time."""
+        return any(hand.retire_at for hand in self._dispatcher.hands)
 
     def deadline(self, now: float) -> float:
         """Return the monotonic time until which the loop may sleep as far as children go."""
@@ -99,12 +123,12 @@ class Nursery:
             return now + TICK
         hands = self._dispatcher.hands
         limit = math.inf
-        if self._dispatcher.held or any(hand.retire_at for hand in hands):
+        if self._dispatcher.held or self.retiring:
             limit = now + TICK
-        if sum(1 for hand in hands if not hand.apart) < self._options.children:
+        if self._regular() < self._options.children:
             limit = min(limit, max(now, self._start_at))
         for hand in hands:
-            if hand.apart and not hand.held:
+            if hand.apart and hand.feeding and not hand.held and not self._dispatcher.suspects:
                 limit = min(limit, max(now, hand.heard + APART_IDLE))
         return limit
 
@@ -176,7 +200,7 @@ class Nursery:
             if hand.held:
                 self._enforce(hand, now)
                 self._dispatcher.mark_long(hand, now)
-            alone = hand.offenders.keys() >= hand.held.keys()
+            alone = (bool(hand.offenders) or not hand.apart) and hand.offenders.keys() >= hand.held.keys()
             if hand.retire_at and (now >= hand.retire_at or alone) and not hand.doomed:
                 self._kill(hand)
         self._dispatcher.call_back(now)
@@ -240,15 +264,14 @@ class Nursery:
         self._unwatch(hand)
         self._dispatcher.hands.remove(hand)
         cause = f"child {child.pid} {describe(status)}"
-        planned = hand.doomed or self.stopping or (status == 0 and not running)
+        planned = hand.doomed or self.stopping or (status == 0 and not running and hand.ready)
         if not planned:
             logger.warning("%s", cause, extra={"action": "child_died", "child": child.pid})
         self._dispatcher.bury(hand, running, cause)
         self._guard.remove(child.pid)
         child.close()
-        if not hand.apart and not planned and time.monotonic() - hand.born < YOUNG:
-            self._start_at = time.monotonic() + self._delay
-            self._delay = min(LONGEST_DELAY, self._delay * 2)
+        if not planned and (not hand.ready or (not hand.apart and time.monotonic() - hand.born < YOUNG)):
+            self._start_later(time.monotonic())
         elif not planned:
             self._delay = FIRST_DELAY
 

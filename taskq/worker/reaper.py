@@ -17,6 +17,7 @@ from taskq.errors import TaskqError
 from taskq.worker.claims import ServedQueue
 
 logger = logging.getLogger("taskq.worker")
+AGAIN = 1.0  # seconds until a refused registration is repeated
 Chore = tuple[str, str, str]  # kind, queue, worker
 Told = Callable[[dict[str, str]], None]
 
@@ -85,8 +86,8 @@ class Reaper:
             try:
                 self.run_once(session, chore)
             except TaskqError as error:
-                if chore[0] == "register":
-                    self._add(chore)  # nothing else would ask again
+                if chore[0] == "register":  # nothing else would ask again
+                    threading.Timer(AGAIN, self._add, (chore,)).start()
                 logger.warning("%s of queue %s failed: %s", chore[0], chore[1], error, extra={"action": "chore_failed"})
             except Exception:
                 logger.exception("%s of queue %s failed", chore[0], chore[1], extra={"action": "chore_failed"})

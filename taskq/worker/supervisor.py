@@ -37,6 +37,7 @@ from taskq.worker.wire import Wire
 logger = logging.getLogger("taskq.worker")
 BOOT_TIMEOUT = 60.0  # seconds for the first child's import of the app
 LAST_WORDS = 5.0  # seconds to say what is settled when the server does not answer
+LEAST_WORDS = 0.2  # seconds for each further step of a stop whose time is over
 SELF_FENCE = 0.8  # share of the lease after which an unrenewed worker starts nothing new
 PR_SET_CHILD_SUBREAPER = 36  # prctl: orphaned grandchildren come here, and are reaped as by pid 1
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD)
@@ -65,7 +66,8 @@ class Supervisor:
         self._wake_out, self._wake_in = socket.socketpair()
         self._wake_out.setblocking(False)
         self._wake_in.setblocking(False)
-        self._signals: deque[int] = deque()
+        self._signals: deque[int] = deque()  # never iterated: a signal may come between
+        self._child_ended = False
         self._started = time.time()
         self._stop_by = 0.0  # monotonic seconds at which running jobs are killed; 0 while not stopping
         self._killed = False
@@ -93,7 +95,7 @@ class Supervisor:
     @contextlib.contextmanager
     def _own_signals(self) -> Iterator[None]:
         _become_subreaper()
-        before = {number: signal.signal(number, lambda number, _: self._signals.append(number)) for number in SIGNALS}
+        before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         wakeup = signal.set_wakeup_fd(self._wake_in.fileno(), warn_on_full_buffer=False)
         try:
             yield
@@ -101,6 +103,12 @@ class Supervisor:
             signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _: object) -> None:
+        if number == signal.SIGCHLD:
+            self._child_ended = True
+        else:
+            self._signals.append(number)
 
     def _boot(self) -> None:
         self._nursery.start()
@@ -118,7 +126,7 @@ class Supervisor:
             times,
             self.id,
             self._beaten,
-            lambda queue: self.post(lambda: self.fenced(queue)),
+            lambda queue, worker: self.post(lambda: self.fenced(queue, worker)),
             self._card,
         )
         self._reaper = Reaper(broker, times, lambda: self.post(self._claims.look))
@@ -133,7 +141,7 @@ class Supervisor:
     def _first_hello(self) -> Hello:
         deadline = time.monotonic() + BOOT_TIMEOUT
         while self._nursery.first_hello is None:
-            if self._stop_requested():
+            if self._signals:
                 raise WorkerError("stopped before it was ready")
             if time.monotonic() > deadline:
                 raise WorkerError(f"the app {self.options.app!r} was not imported within {BOOT_TIMEOUT:.0f} s")
@@ -172,7 +180,7 @@ class Supervisor:
             now = time.monotonic()
             self._handle_signals(now)
             self._nursery.keep(now)
-            if self._dispatcher.held:
+            if self._dispatcher.held or self._nursery.retiring:
                 self._nursery.watch(now)
             self._check_lease(now)
             self._claims.pump(now)
@@ -190,8 +198,8 @@ class Supervisor:
             key.data()
         while self._inbox:
             self._inbox.popleft()()
-        if signal.SIGCHLD in self._signals:
-            self._signals = deque(number for number in self._signals if number != signal.SIGCHLD)
+        if self._child_ended:
+            self._child_ended = False  # before reaping: one that ends meanwhile is seen now or the next time
             self._nursery.reap()
 
     def _awake(self) -> None:
@@ -241,8 +249,34 @@ class Supervisor:
         for worker in beat.over:
             if worker != queue.worker:
                 self._reaper.reap(queue.name, worker)
+        worker = queue.worker
+        self.post(lambda: self._compare(queue, worker, beat.held))
         if beat.ended or beat.outbox or beat.revoked:
             self.post(lambda: self._do_chores(queue, beat.ended, beat.outbox, beat.revoked))
+
+    def _compare(self, queue: ServedQueue, worker: str, held: int) -> None:
+        """Look for jobs that the server leased to this worker in a reply that never came, or came too late.
+
+        Under load the counts differ by what is on its way; that costs one call in two beats and gives nothing back.
+        """
+        if queue.fenced or queue.worker != worker:
+            return
+        equal = held == len(self._dispatcher.ids(queue)) + len(queue.unsaid())
+        queue.mismatches = 0 if equal else queue.mismatches + 1
+        if queue.mismatches >= 2:
+            queue.mismatches = 0
+            self._claims.reconcile(queue, lambda: self._dispatcher.ids(queue))
+
+    def reconciled(self, queue: ServedQueue, given_back: int, lost: list[str]) -> None:
+        """Hear what a comparison with the server has found."""
+        if given_back:
+            logger.warning(
+                "queue %s: %d jobs were leased to this worker without its knowledge, and are given back",
+                queue.name, given_back, extra={"action": "reconciled", "queue": queue.name, "jobs": given_back},
+            )  # fmt: skip
+            self._claims.look()
+        if lost:
+            self._dispatcher.drop_waiting(queue, set(lost))
 
     def _do_chores(self, queue: ServedQueue, ended: int, outbox: int, revoked: int) -> None:
         if ended:
@@ -254,9 +288,9 @@ class Supervisor:
                 queue.name, lambda modes: self.post(lambda: self._dispatcher.drop_revoked(queue.name, modes))
             )
 
-    def fenced(self, queue: ServedQueue) -> None:
+    def fenced(self, queue: ServedQueue, worker: str) -> None:
         """Take a new id for a queue whose lease is gone; what has not started is forgotten, it has other owners."""
-        if queue.fenced:
+        if queue.fenced or queue.worker != worker:  # the beat and the step both hear of one end, maybe seconds apart
             return
         queue.fenced = True
         fresh = f"{self.id}.{random_token(4)}"
@@ -278,8 +312,6 @@ class Supervisor:
             number = self._signals.popleft()
             if number == signal.SIGQUIT:
                 self._quit = True
-            elif number == signal.SIGCHLD:
-                self._nursery.reap()
             elif not self._stop_by:
                 logger.info("stopping: running jobs have %g s", self.options.grace, extra={"action": "stopping"})
                 self._begin_stop(now)
@@ -302,9 +334,6 @@ class Supervisor:
             self._killed = True
             self._nursery.kill_all()
 
-    def _stop_requested(self) -> bool:
-        return any(number != signal.SIGCHLD for number in self._signals)
-
     def _done(self) -> bool:
         if self._quit:
             return True
@@ -316,22 +345,29 @@ class Supervisor:
             self._nursery.kill_all()
             return 128 + signal.SIGQUIT
         deadline = time.monotonic() + LAST_WORDS
-        while not self._claims.idle and (now := time.monotonic()) < deadline:
+        while not self._claims.idle and (now := time.monotonic()) < deadline and not self._signals:
             self._claims.pump(now)
             self._wait(0.05)
-        self._relay_rest()
-        self._heartbeat.stop()
+        self._relay_rest(deadline)
+        self._heartbeat.stop(_left(deadline))
         for queue in self._claims.queues:
-            with contextlib.suppress(TaskqError):
-                assert self._broker is not None
-                self._broker.run(workers.deregister(queue.keys, queue.worker), LAST_WORDS)
+            assert self._broker is not None
+            try:
+                self._broker.run(workers.deregister(queue.keys, queue.worker), _left(deadline))
+            except TaskqError as error:
+                logger.warning(
+                    "queue %s keeps this worker's lease until it ends: %s", queue.name, error,
+                    extra={"action": "not_deregistered", "queue": queue.name},
+                )  # fmt: skip
+                if _left(deadline) <= LEAST_WORDS:
+                    break
         logger.info("worker %s has stopped", self.id, extra={"action": "worker_stopped", "worker": self.id})
         return 0
 
-    def _relay_rest(self) -> None:
+    def _relay_rest(self, deadline: float) -> None:
         for queue in self._claims.queues:
             self._reaper.relay(queue.name)
-        self._reaper.stop(LAST_WORDS)
+        self._reaper.stop(_left(deadline))
 
     def _close(self) -> None:
         self._nursery.kill_all()
@@ -351,6 +387,10 @@ class Supervisor:
             "queues": [queue.name for queue in self._claims.queues], "busy": self._dispatcher.held,
             "started": round(self._started), "version": VERSION,
         }  # fmt: skip
+
+
+def _left(deadline: float) -> float:
+    return max(LEAST_WORDS, deadline - time.monotonic())
 
 
 def _become_subreaper() -> None:

@@ -51,6 +51,7 @@ class Wire:
         self._pause = FIRST_PAUSE
         self._again_at = 0.0  # monotonic seconds of the next repetition; 0 for none
         self._overdue_at = 0.0
+        self._unproven = False  # the connection has not answered yet: a proxy without a server accepts, and hangs up
 
     @property
     def busy(self) -> bool:
@@ -114,6 +115,7 @@ class Wire:
             self._failed(error)
             return
         self._pause = FIRST_PAUSE
+        self._unproven = False
         answer = self._answer
         self._forget_call()
         if answer is not None:
@@ -122,7 +124,7 @@ class Wire:
     def _failed(self, error: Exception) -> None:
         if is_missing_script(error) and self._answer is not None:
             self._send(by_source=True)
-        elif is_broken(error):
+        elif is_broken(error) or (self._link is not None and not self._link.connected):  # closed after garbage, say
             self._broken(error)
         elif is_passing(error):
             self._again_at = time.monotonic() + self._next_pause()
@@ -172,9 +174,12 @@ class Wire:
     def _connect(self) -> None:
         if not self._connecting and not self._closed:
             self._connecting = True
-            threading.Thread(target=self._reconnect, name=f"taskq-{self._name}-reconnect", daemon=True).start()
+            delay = self._next_pause() if self._unproven else 0.0
+            name = f"taskq-{self._name}-reconnect"
+            threading.Thread(target=self._reconnect, args=(delay,), name=name, daemon=True).start()
 
-    def _reconnect(self) -> None:
+    def _reconnect(self, delay: float) -> None:
+        time.sleep(delay)
         pause = FIRST_PAUSE
         while not self._closed:
             link = self._broker.link()
@@ -194,6 +199,7 @@ class Wire:
             link.close()
             return
         self._link = link
+        self._unproven = True
         self._watch(link, self)
         logger.info("%s: connected to %s", self._name, self._broker.address, extra={"action": "broker_connected"})
         if self._answer is not None:
@@ -201,6 +207,7 @@ class Wire:
 
     def drop_link(self) -> None:
         """Close the connection; a call in flight is sent again over the next one."""
+        self._overdue_at = 0.0  # nobody can answer: until the next connection there is no deadline
         if self._link is not None:
             self._watch(None, self)
             self._link.close()
