@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from taskq.errors import ProtocolError
 from taskq.worker import verdicts
 from taskq.worker.children import Child
-from taskq.worker.claims import Claims, Lease, ServedQueue
+from taskq.worker.claims import Claims
+from taskq.worker.leases import Lease, ServedQueue
 from taskq.worker.protocol import Done, Ended, Frame, JobFrame, Jobs, TaskInfo, encode_frame
 
 logger = logging.getLogger("taskq.worker")

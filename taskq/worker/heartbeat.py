@@ -15,7 +15,7 @@ from taskq.broker.broker import Broker
 from taskq.broker.session import Session
 from taskq.broker.workers import Beat, LeaseTimes
 from taskq.errors import BrokerUnavailable, Fenced, Indeterminate, TaskqError
-from taskq.worker.claims import ServedQueue
+from taskq.worker.leases import ServedQueue
 
 logger = logging.getLogger("taskq.worker")
 FORGOTTEN = 86_400  # seconds that a worker which died without a word is still listed

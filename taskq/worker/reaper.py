@@ -14,7 +14,7 @@ from taskq.broker.finishing import finish_ended, relay_outbox
 from taskq.broker.session import Session
 from taskq.broker.workers import LeaseTimes
 from taskq.errors import TaskqError
-from taskq.worker.claims import ServedQueue
+from taskq.worker.leases import ServedQueue
 
 logger = logging.getLogger("taskq.worker")
 AGAIN = 1.0  # seconds until a refused registration is repeated

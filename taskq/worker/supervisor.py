@@ -25,9 +25,10 @@ from taskq.broker.workers import Beat, LeaseTimes
 from taskq.errors import ConfigError, TaskqError, WorkerError
 from taskq.model.job import random_token
 from taskq.version import VERSION
-from taskq.worker.claims import Claims, Lease, ServedQueue
+from taskq.worker.claims import Claims
 from taskq.worker.dispatch import Dispatcher
 from taskq.worker.heartbeat import Heartbeat
+from taskq.worker.leases import Lease, ServedQueue
 from taskq.worker.nursery import Nursery
 from taskq.worker.options import QueueChoice, WorkerOptions
 from taskq.worker.protocol import Hello
@@ -53,6 +54,10 @@ def run(options: WorkerOptions) -> int:
         TaskqError: if it cannot start; one line says why.
     """
     return Supervisor(options).run()
+
+
+class _StoppedEarly(Exception):
+    """A signal came while the app was being imported."""
 
 
 class Supervisor:
@@ -82,13 +87,16 @@ class Supervisor:
     # --- life ---------------------------------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Boot, loop, shut down."""
+        """Boot, loop, shut down; a signal before it is ready ends it as gracefully, since it holds nothing yet."""
         self._selector.register(self._wake_out, selectors.EVENT_READ, self._awake)
         with self._own_signals():
             try:
                 self._boot()
                 self._loop()
                 return self._shut_down()
+            except _StoppedEarly:
+                logger.info("stopped before it was ready", extra={"action": "worker_stopped"})
+                return 0
             finally:
                 self._close()
 
@@ -142,7 +150,7 @@ class Supervisor:
         deadline = time.monotonic() + BOOT_TIMEOUT
         while self._nursery.first_hello is None:
             if self._signals:
-                raise WorkerError("stopped before it was ready")
+                raise _StoppedEarly
             if time.monotonic() > deadline:
                 raise WorkerError(f"the app {self.options.app!r} was not imported within {BOOT_TIMEOUT:.0f} s")
             if not self._dispatcher.hands:

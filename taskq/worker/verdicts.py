@@ -15,7 +15,7 @@ from taskq.model.outcome import RECORD_VERSION, Ending, ErrorInfo, Record, Verdi
 from taskq.model.retry import RetryPolicy
 
 if TYPE_CHECKING:
-    from taskq.worker.claims import Lease
+    from taskq.worker.leases import Lease
     from taskq.worker.protocol import Ended, TaskInfo
 
 

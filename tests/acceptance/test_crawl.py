@@ -28,7 +28,7 @@ def tree(tmp_path: Path) -> Path:
 def crawl(server: TestServer, namespace: str, tree: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "workers.demo", "--root", str(tree), "--db", str(tmp_path / "db.sqlite")]
     return subprocess.run(
-        [*command, "--logs", str(tmp_path / "logs")], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False,
+        [*command, "--logs", str(tmp_path / "logs")], cwd=ROOT, capture_output=True, text=True, timeout=99, check=False,
         env={**os.environ, "TASKQ_URL": server.url, "TASKQ_NAMESPACE": namespace},
     )  # fmt: skip
 

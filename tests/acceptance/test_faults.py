@@ -78,6 +78,12 @@ def test_sigterm_lets_running_jobs_finish_and_gives_the_rest_back(rig: Bench, po
     assert max(rig.counts("end").values()) == 1
 
 
+def test_sigterm_while_the_app_is_imported_ends_the_worker_with_0(rig: Bench) -> None:
+    worker = rig.start("process", ready=False)
+    wait_until(lambda: worker.process.poll() is not None or worker.children(), "its child starts")
+    assert worker.stop() == 0, worker.lines()
+
+
 def test_a_second_signal_gives_running_jobs_back_at_once(rig: Bench) -> None:
     worker = rig.start("process", "-c", "1", "--grace", "20")
     result = rig.app.nap.delay(1, 2.0)

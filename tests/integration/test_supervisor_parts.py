@@ -17,8 +17,9 @@ from taskq.broker.address import parse_url
 from taskq.broker.broker import Broker
 from taskq.broker.keys import QueueKeys
 from taskq.broker.work import wait
-from taskq.worker.claims import Claims, Lease, ServedQueue
+from taskq.worker.claims import Claims
 from taskq.worker.dispatch import Dispatcher, Hand
+from taskq.worker.leases import Lease, ServedQueue
 from taskq.worker.options import QueueChoice, WorkerOptions
 from taskq.worker.protocol import MAX_FRAME
 from taskq.worker.supervisor import Supervisor
