@@ -37,6 +37,7 @@ from taskq.errors import (
     InvalidJobId,
     InvalidPriority,
     InvalidTask,
+    InvalidURL,
     QueueConflict,
     UnknownOrExpired,
     UnknownTask,
@@ -102,7 +103,10 @@ class TaskQ:
         Raises:
             ConfigError: settings cannot be used; one message lists all problems.
             InvalidTimeout: if all problems are about times.
+            InvalidURL: the url is empty, malformed or of a kind that is not supported.
         """
+        if isinstance(url, str) and not url.strip():  # a forgotten setting must not mean a server of one's own
+            raise InvalidURL("url '' is empty; give one such as redis://host:6379/0, or leave it out")
         given: dict[str, Any] = {"url": url, **options}
         if namespace is not None:
             given["namespace"] = namespace

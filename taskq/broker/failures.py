@@ -75,13 +75,17 @@ def translate(error: BaseException, address: object) -> TaskqError:
     if text.startswith("TASKQ_PRIORITY"):
         return InvalidPriority(f"the priority of job {shorten(text[15:])} is not finite")
     if "WRONGTYPE" in text:
-        return WrongType(f"a key of taskq on {address} holds another type: {text}; was it written by hand?")
+        hint = "was it written by hand? taskq doctor names those of queues"
+        return WrongType(f"a key of taskq on {address} holds another type: {text}; {hint}")
     if is_passing(error):
         return BrokerReadOnly(f"server {address} takes no writes: {text}{_way_out(text)}")
+    if text.startswith("DB index is out of range"):
+        return WrongServer(f"server {address} has no such database; give a lower number (a cluster has 0 only)")
     if text.startswith("unknown command"):
+        command = shorten(text[15:].partition(",")[0].strip(" '`"), 40)
         return WrongServer(
-            f"server {address} does not know {shorten(text[15:].partition(',')[0], 40)}: it is a Sentinel, or older than "
-            "Redis 7.0 and Valkey 7.2; give the url of a master (taskq doctor tells more)"
+            f"server {address} does not know the command {command}: it is a Sentinel, or older than Redis 7.0 or "
+            "Valkey 7.2; give the url of a master (taskq doctor tells more)"
         )
     if isinstance(error, redis_errors.InvalidResponse):
         return WrongServer(f"what answers at {address} is no Redis server (one behind TLS needs a rediss:// url)")

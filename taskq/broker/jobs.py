@@ -103,7 +103,10 @@ def outbox(queue: QueueKeys) -> Command[list[tuple[str, bytes]]]:
 
 def queue_names(namespace: str) -> Command[list[str]]:
     """Read the names of all queues."""
-    return Command(("SMEMBERS", keys.registry(namespace)), lambda reply: sorted(name.decode() for name in reply))
+    # By hand anything may be written there; a name that is no text is shown, and leads to a queue that is empty.
+    return Command(
+        ("SMEMBERS", keys.registry(namespace)), lambda reply: sorted(name.decode("utf-8", "replace") for name in reply)
+    )
 
 
 def register_queue(namespace: str, queue: str) -> Command[int]:

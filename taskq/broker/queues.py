@@ -12,6 +12,7 @@ from taskq.broker.scripts import load
 from taskq.errors import WrongType, shorten
 from taskq.model.discipline import Discipline
 
+_DISCIPLINES = tuple(map(str, Discipline))
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 META_TTL_MS = 90 * 86_400_000  # settings of a queue that nobody declares or serves for 90 days; its jobs stay
 
@@ -90,10 +91,10 @@ def inspect(queue: QueueKeys) -> Call[QueueInfo]:
 
 def _declared(queue: QueueKeys, reply: list[Any]) -> Declared:
     discipline, maxsize, by = (part.decode("utf-8", "replace") for part in reply[:3])
-    if discipline not in Discipline:
+    if discipline not in _DISCIPLINES:
         raise WrongType(
             f"queue {queue.queue!r} has the discipline {shorten(discipline)} in the hash {queue.key('meta')!r}; "
-            f"somebody changed it by hand: set it to one of {', '.join(Discipline)}"
+            f"somebody changed it by hand: set it to one of {', '.join(_DISCIPLINES)}"
         )
     return Declared(Discipline(discipline), _count(maxsize), by)
 

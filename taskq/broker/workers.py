@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,7 +77,7 @@ def heartbeat(queue: QueueKeys, worker: str, times: LeaseTimes) -> Call[Beat]:
 def _beat(reply: list[Any]) -> Beat:
     _check_fence(reply)
     now, held, ended, outbox, revoked = map(int, reply[:5])
-    return Beat(now, held, ended, outbox, revoked, [name.decode() for name in reply[5:]])
+    return Beat(now, held, ended, outbox, revoked, [name.decode("utf-8", "replace") for name in reply[5:]])
 
 
 def reap(queue: QueueKeys, worker: str, times: LeaseTimes) -> Call[tuple[int, int]]:
@@ -94,7 +95,7 @@ def reconcile(queue: QueueKeys, worker: str, held: Sequence[str]) -> Call[tuple[
 
     def parse(reply: list[Any]) -> tuple[int, list[str]]:
         _check_fence(reply)
-        return int(reply[0]), [name.decode() for name in reply[1:]]
+        return int(reply[0]), [name.decode("utf-8", "replace") for name in reply[1:]]
 
     return make_call(load()["reconcile"], queue, (worker, *held), parse, worker=worker)
 
@@ -108,7 +109,8 @@ def revoked(queue: QueueKeys) -> Command[dict[str, str]]:
     """Read which jobs are to be dropped: id to ``r``, or ``t`` to stop it even if it runs."""
 
     def parse(reply: list[bytes]) -> dict[str, str]:
-        return {reply[i].decode("utf-8", "replace"): reply[i + 1].decode() for i in range(0, len(reply), 2)}
+        words = [part.decode("utf-8", "replace") for part in reply]
+        return dict(zip(words[::2], words[1::2], strict=True))
 
     return Command(("HGETALL", queue.key("revoked")), parse)
 
@@ -142,7 +144,7 @@ def roster(namespace: str) -> Command[list[tuple[str, int]]]:
     """Read the workers with the server's time of their last sign of life."""
 
     def parse(reply: list[bytes]) -> list[tuple[str, int]]:
-        return [(reply[i].decode(), int(float(reply[i + 1]))) for i in range(0, len(reply), 2)]
+        return [(reply[i].decode("utf-8", "replace"), _whole(reply[i + 1])) for i in range(0, len(reply), 2)]
 
     return Command(("ZRANGE", keys.roster(namespace), 0, -1, "WITHSCORES"), parse)
 
@@ -150,3 +152,9 @@ def roster(namespace: str) -> Command[list[tuple[str, int]]]:
 def read_card(namespace: str, worker: str) -> Command[bytes | None]:
     """Read what a worker says of itself."""
     return Command(("GET", keys.card(namespace, worker)), lambda reply: reply)
+
+
+def _whole(score: bytes) -> int:
+    """Return a score as seconds; one that somebody set to infinity by hand is as good as never seen."""
+    number = float(score)
+    return int(number) if math.isfinite(number) else 0

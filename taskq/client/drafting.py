@@ -11,7 +11,7 @@ from taskq.client.context import current_job
 from taskq.client.hooks import Sending
 from taskq.client.operation import Operation
 from taskq.client.options import CallOptions, check_delay, check_expires, check_meta, check_room
-from taskq.errors import InvalidOption, InvalidPriority, PayloadTooLarge, shorten
+from taskq.errors import BadArguments, InvalidOption, InvalidPriority, PayloadTooLarge, shorten
 from taskq.model.discipline import Discipline, check_priority
 from taskq.model.job import FLAG_IGNORE_RESULT, Job, check_job_id, encode_body, encode_header
 
@@ -59,6 +59,7 @@ def draft(
     priority = None if options.priority is None else check_priority(options.priority)
     task.app._check_rank(queue, priority)
     quiet = _is_quiet(task, options)
+    _check_call(task, args, kwargs)
     args, kwargs = task.signature.bind(args, kwargs)
     meta = check_meta(options.headers, None if quiet else options.result_ttl, options.time_limit)
     add_origin(meta)
@@ -77,6 +78,16 @@ def draft(
     )
     job = Job(unique, head.encode() + body, delay_ms)
     return Draft(queue, job, "" if quiet else sender.listener.token, room, options.job_id is not None)
+
+
+def _check_call(task: Task[..., Any], args: object, kwargs: object) -> None:
+    """Refuse what would be taken apart: the letters of a text are hardly meant as arguments."""
+    if not isinstance(args, Sequence) or isinstance(args, str | bytes | bytearray | memoryview):
+        raise BadArguments(
+            f"task {task.name!r}: args {shorten(args)} is no list or tuple of arguments; for a single one say (value,)"
+        )
+    if not isinstance(kwargs, Mapping):
+        raise BadArguments(f"task {task.name!r}: kwargs {shorten(kwargs)} is no dict of arguments by name")
 
 
 def _is_quiet(task: Task[..., Any], options: CallOptions) -> bool:

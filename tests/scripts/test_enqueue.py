@@ -257,6 +257,16 @@ def test_a_priority_that_is_not_finite_is_refused(kit: Kit, rank):
         kit.refused(jobs.enqueue(kit.keys, [job("good"), bad]), "TASKQ_PRIORITY a")
 
 
+@pytest.mark.parametrize("unique", ["a" * 64, "0", "A.b_c-d", "9-", "z.."])
+@pytest.mark.parametrize("delay_ms", [0, 1])
+def test_every_id_that_the_model_allows_is_accepted_and_claimed(kit: Kit, unique, delay_ms):
+    kit.declare()
+    kit.worker()
+    kit.run(jobs.enqueue(kit.keys, [job(unique, delay_ms=delay_ms)]))
+    kit.advance(1)
+    assert kit.claim() == [(unique, "1")]
+
+
 def test_values_that_are_no_triples_are_refused(kit: Kit):
     kit.declare()
     call = jobs.enqueue(kit.keys, [job("a"), job("b")])

@@ -202,6 +202,12 @@ def test_a_job_may_start_until_it_expires(kit: Kit, expires_ms, age_ms, claimed)
     assert kit.read("jobs")["a"] == stored
 
 
+@pytest.mark.parametrize("flags", ["i", "iz"])
+def test_other_flags_do_not_let_a_job_expire(kit: Kit, flags):
+    seed(kit, jobs={"a": data(flags=flags, at_ms=1)}, ready={"a": 1})
+    assert claims_of(step(kit, count=1)) == [("a", "1")]
+
+
 def test_an_expired_job_keeps_its_body_and_state_for_its_result(kit: Kit):
     stored = data(expires_ms=0)
     seed(kit, jobs={"a": stored}, state={"a": "3;1;0;0;0"}, ready={"a": 1})

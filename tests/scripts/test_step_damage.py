@@ -181,7 +181,7 @@ def test_a_damaged_session_is_overwritten(kit: Kit, stored):
 def test_the_quarantine_is_capped(kit: Kit):
     names = [f"bad{n:04}" for n in range(1000)]
     seed(kit, jobs=dict.fromkeys(names, "damaged"), quarantine={name: n for n, name in enumerate(names)})
-    kit.seed(state=dict.fromkeys(names, "x"))
+    kit.seed(state={names[0]: "damaged", names[1]: "1;0;0;0;0", names[5]: "1;0;0;0;0"})
     for n in range(3):
         kit.seed(jobs={f"new{n}": ""}, ready={f"new{n}": n})
     step(kit)
@@ -189,7 +189,14 @@ def test_the_quarantine_is_capped(kit: Kit):
     assert len(quarantine) == 1000
     assert set(quarantine) == {*names[3:], "new0", "new1", "new2"}
     assert set(kit.read("jobs")) == {*names[3:], "new0", "new1", "new2", "good"}
-    assert set(kit.read("state")) == set(names[3:])
+    assert set(kit.read("state")) == {names[5]}
+
+
+def test_a_quarantine_that_is_just_full_is_kept(kit: Kit):
+    names = [f"bad{n:04}" for n in range(999)]
+    seed(kit, quarantine={name: n for n, name in enumerate(names)}, ready={"new": 1})
+    step(kit)
+    assert set(kit.read("quarantine")) == {*names, "new"}
 
 
 def test_the_cap_of_the_quarantine_spares_a_job_that_came_again_under_that_id(kit: Kit):

@@ -270,6 +270,22 @@ def test_each_producer_is_told_once_a_step(kit: Kit, listen):
         assert messages(1) == [b"q\na 3\noneb 4\ntwo\nd 0\n"]
 
 
+@pytest.mark.parametrize(("size", "told"), [(16_384, True), (16_385, False)])
+def test_a_large_result_is_announced_and_not_sent_along(kit: Kit, listen, size, told):
+    seed(kit)
+    with listen(kit, keys.channels(kit.keys.namespace) + "me") as messages:
+        step(kit, full(record=b"x" * size, reply="me"))
+        assert messages(1) == [b"q\na %d\n" % (size if told else 0) + b"x" * (size if told else 0)]
+    assert len(kit.read("r:a")) == size
+
+
+def test_a_result_that_nobody_asked_to_be_told_is_not_announced(kit: Kit, listen):
+    seed(kit)
+    with listen(kit, keys.channels(kit.keys.namespace)) as messages:
+        step(kit, full(record=b"r"))
+        assert messages(0) == []
+
+
 def test_a_repeated_step_settles_and_tells_nothing_more(kit: Kit, listen):
     seed(kit)
     call = work.step(
