@@ -172,7 +172,8 @@ class Nursery:
         if hello.error:
             self.failed_boots += 1
             if self.first_hello is None:
-                self.first_hello = hello
+                self.first_hello = hello  # the worker ends with this reason: it is told once
+                return
             logger.error("child %d cannot start: %s", hello.pid, hello.error, extra={"action": "child_failed"})
             return
         if hello.protocol != PROTOCOL or hello.version != self._version:
