@@ -97,7 +97,7 @@ class Cli:
         return Run(process.wait(PATIENCE), text.decode(), "")
 
     def merged(self, changes: Mapping[str, str]) -> dict[str, str]:
-        base = {name: value for name, value in os.environ.items() if not name.startswith("TASKQ_")}
+        base = {name: value for name, value in os.environ.items() if not name.startswith(("TASKQ_", "PYTHON"))}
         return {name: value for name, value in {**base, **self.environment, **changes}.items() if value}
 
 

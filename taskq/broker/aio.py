@@ -47,7 +47,9 @@ class AsyncSession:
         async def numbered() -> T:
             async with self._lock:
                 seq = self._numbering.next()
-                return await self._repeat(lambda: self._run_script(call, seq), deadline, call.script.name)
+                return await self._repeat(
+                    lambda: self._run_script(call, seq), deadline, call.script.name.partition("_")[0]
+                )
 
         return await self._finish(numbered())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
@@ -12,9 +13,12 @@ from taskq.broker import jobs, queues, work
 from taskq.broker.call import Call, Command
 from taskq.broker.keys import QueueKeys
 from taskq.broker.work import EndedJob, Finish
-from taskq.model.job import FLAG_IGNORE_RESULT, Body, Job, decode_body, decode_state, split_data
+from taskq.errors import shorten
+from taskq.model.discipline import check_queue_name
+from taskq.model.job import FLAG_IGNORE_RESULT, Body, Job, check_job_id, decode_body, decode_state, split_data
 from taskq.model.outcome import RECORD_VERSION, Ending, ErrorInfo, Record, add_error, encode_record
 
+logger = logging.getLogger("taskq.broker")
 T = TypeVar("T")
 DEFAULT_TTL_MS = 3_600_000  # of a record whose job does not say: an hour, as for results
 
@@ -52,8 +56,9 @@ def finish_of(job: EndedJob, now_us: int, queue: str) -> Finish:
         ignored = FLAG_IGNORE_RESULT in header.flags
     except (ValueError, msgspec.MsgspecError):
         body, reply, enqueued_us, ignored = Body("", b""), "", 0, False
-    told = text.format(crashes=state.crashes, losses=state.losses, defers=state.defers, task=body.task)
-    error = ErrorInfo(name, f"job {queue}/{job.unique}: {told}")
+    if job.reason in _REASONS:
+        text = text.format(crashes=state.crashes, losses=state.losses, defers=state.defers, task=body.task)
+    error = ErrorInfo(name, f"job {queue}/{job.unique}: {text}")
     record = Record(
         RECORD_VERSION, ending, error=error, task=body.task, attempt=state.attempts + state.crashes + state.losses,
         enqueued_us=enqueued_us, finished_us=now_us,
@@ -90,8 +95,26 @@ def finish_ended(runner: Runner, queue: QueueKeys, only: str = "") -> int:
 
 
 def follow_ups(links: Sequence[tuple[str, str, int, bytes]]) -> list[tuple[str, bytes]]:
-    """Return the outbox fields and messages of (queue, unique, delay_ms, data) follow-ups."""
-    return [(f"{queue}/{unique}", b"%d\n%b" % (delay_ms, data)) for queue, unique, delay_ms, data in links]
+    """Return the outbox fields and messages of (queue, unique, delay_ms, data) follow-ups, but of damaged ones."""
+    found = []
+    for link in links:
+        try:
+            queue, unique, delay_ms, data = link
+            found.append((f"{check_queue_name(queue)}/{check_job_id(unique)}", b"%d\n%b" % (delay_ms, data)))
+        except (TypeError, ValueError) as error:
+            logger.error("a follow-up is damaged: %s", error, extra={"action": "follow_up_damaged"})
+    return found
+
+
+def read_message(name: str, message: bytes) -> tuple[str, Job]:
+    """Read an outbox entry: the queue that it is for, and the job.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
+    target, _, unique = name.partition("/")
+    delay, _, data = message.partition(b"\n")
+    return check_queue_name(target), Job(check_job_id(unique), data, int(delay))
 
 
 def relay_outbox(runner: Runner, keys_of: Callable[[str], QueueKeys], queue: str) -> int:
@@ -102,20 +125,31 @@ def relay_outbox(runner: Runner, keys_of: Callable[[str], QueueKeys], queue: str
     """
     sent = 0
     while messages := runner.read(jobs.outbox(keys_of(queue))):
-        by_queue: defaultdict[str, list[tuple[str, Job]]] = defaultdict(list)
+        by_queue: defaultdict[str, list[Job]] = defaultdict(list)
         for name, message in messages:
-            target, _, unique = name.partition("/")
-            delay, _, data = message.partition(b"\n")
-            by_queue[target].append((name, Job(unique, data, int(delay))))
+            try:
+                target, job = read_message(name, message)
+            except ValueError as error:
+                _complain(name, str(error))
+            else:
+                by_queue[target].append(job)
         for target, batch in by_queue.items():
-            _relay(runner, keys_of(target), [job for _, job in batch])
-            runner.run(jobs.relayed(keys_of(queue), [name for name, _ in batch]))
-        sent += len(messages)
+            for job, letter in zip(batch, _relay(runner, keys_of(target), batch), strict=False):
+                if letter == jobs.Accept.MALFORMED:
+                    _complain(f"{target}/{job.unique}", "its envelope is damaged")
+        runner.run(jobs.relayed(keys_of(queue), [name for name, _ in messages]))
+        sent += sum(map(len, by_queue.values()))
     return sent
 
 
-def _relay(runner: Runner, queue: QueueKeys, batch: Sequence[Job]) -> None:
-    if runner.run(jobs.relay(queue, batch)) == jobs.Accept.UNDECLARED:
+def _complain(name: str, reason: str) -> None:
+    logger.error("follow-up %s is dropped: %s", shorten(name), reason, extra={"action": "follow_up_damaged"})
+
+
+def _relay(runner: Runner, queue: QueueKeys, batch: Sequence[Job]) -> str:
+    letters = runner.run(jobs.relay(queue, batch))
+    if letters == jobs.Accept.UNDECLARED:
         runner.run(queues.declare(queue, None, None, "a follow-up"))
         runner.read(jobs.register_queue(queue.namespace, queue.queue))
-        runner.run(jobs.relay(queue, batch))
+        letters = runner.run(jobs.relay(queue, batch))
+    return letters

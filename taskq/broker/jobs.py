@@ -26,6 +26,7 @@ class Accept(StrEnum):
     CONFLICT = "C"  # the id is there with other content
     FULL = "F"
     UNDECLARED = "U"
+    MALFORMED = "X"  # a follow-up that no later script could read
 
 
 def enqueue(queue: QueueKeys, jobs: Sequence[Job], *, forced: bool = False) -> Call[str]:

@@ -161,7 +161,9 @@ class Session:
                 except BaseException:
                     link.close()  # its reply may still come and must not answer the next call
                     raise
-            return self._repeat(lambda: link.run_script(call, session, seq), deadline, call.script.name, failure)
+            return self._repeat(
+                lambda: link.run_script(call, session, seq), deadline, call.script.name.partition("_")[0], failure
+            )
 
     def read(self, command: Command[T], deadline: float | None = None) -> T:
         """Run a plain command and return its answer; raises as ``run`` does."""
@@ -201,7 +203,7 @@ class Session:
             return self._link.run_script(flight.call, session, flight.seq)
 
         try:
-            return self._repeat(attempt, deadline, flight.call.script.name)
+            return self._repeat(attempt, deadline, flight.call.script.name.partition("_")[0])
         finally:
             self._lock.release()
 

@@ -81,6 +81,8 @@ def run(arguments: Sequence[str]) -> int:
         _drop_output()
         return exits.PIPE_CLOSED
     except Exception as error:
+        if isinstance(error, OSError):
+            _drop_output()  # what could not be written would be tried again at exit
         return _report(error)
     return code
 

@@ -192,8 +192,9 @@ class Claims:
         if self._weighted and want:
             want = min(want, QUANTUM * queue.choice.weight)
         request.count, request.suspects = min(want, BATCH), suspects
-        if not request and not request.count and not request.suspects:
+        if not request and not request.count and not request.suspects and not queue.due:
             return
+        queue.due = False
         call = work.step(queue.keys, queue.worker, request)
         numbering, worker = queue.numbering, queue.worker
         self._wire.call(
@@ -332,19 +333,20 @@ class Claims:
             if queue.blocked_until:
                 if now >= queue.blocked_until:
                     queue.blocked_until, self._look = 0.0, True
-            elif 0 < queue.next_due <= server_us and not queue.fenced and self._owner.wanted()[0] > 0:
-                self._look = True
+            elif 0 < queue.next_due <= server_us and not queue.fenced and not self.stopping:
+                queue.due = True  # also without a free slot: others wait for the token that promotion sets
+                self._look = self._look or self._owner.wanted()[0] > 0
 
     def deadline(self, now: float) -> float:
         """Return the monotonic time until which the loop may sleep."""
         limit = now + WAIT
-        want, suspects = self._owner.wanted()
+        _, suspects = self._owner.wanted()
         if not self._wire.busy:  # else its answer ends the sleep, and nothing can be asked before
             for queue in self.queues:
                 if queue.blocked_until:
                     limit = min(limit, queue.blocked_until)
                 elif not queue.fenced:
-                    for due, relevant in ((queue.next_due, want > 0), (queue.suspect_due, suspects > 0)):
+                    for due, relevant in ((queue.next_due, not self.stopping), (queue.suspect_due, suspects > 0)):
                         if due and relevant:
                             limit = min(limit, (due - self.offset_us) / 1_000_000 + 0.0005)
         for wire in (self._wire, self._wait):

@@ -42,6 +42,7 @@ class ServedQueue:
     releases: list[tuple[Lease, int]] = field(default_factory=list)
     ready: int = 0
     next_due: int = 0  # us of the server's clock
+    due: bool = False  # that time has passed, and no step has said so
     suspect_due: int = 0
     blocked_until: float = 0.0  # monotonic; after a refusal; 0 for not blocked
     pause: float = 0.05
@@ -55,8 +56,8 @@ class ServedQueue:
         return self.keys.queue
 
     def has_work_to_say(self) -> bool:
-        """Whether settlements, marks or releases wait."""
-        return bool(self.request) or bool(self.releases)
+        """Whether settlements, marks, releases or a due time wait."""
+        return bool(self.request) or bool(self.releases) or self.due
 
     def can_be_asked(self, now: float) -> bool:
         """Whether a call may be sent: it has a lease, and no refusal just now."""
