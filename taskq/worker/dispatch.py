@@ -235,6 +235,7 @@ class Dispatcher:
             return
         for hand in self.hands:
             if len(hand.held) > hand.slots and not hand.recalled and now - hand.heard > STUCK:
+                hand.mean_us = None  # nothing ahead for it until it answers, or half would go there again
                 self.recall(hand)
 
     def recall(self, hand: Hand) -> None:

@@ -74,3 +74,18 @@ def test_a_proxy_that_accepts_and_hangs_up_is_not_hammered(caplog: pytest.LogCap
         wire.close()
         broker.close()
     assert 2 <= len(accepted) <= 8  # 50 ms, doubling
+
+
+def test_what_was_called_back_from_behind_a_long_job_does_not_go_there_again() -> None:
+    claims = Claims(lambda _: None, lambda *_: None, SimpleNamespace())  # type: ignore[arg-type]
+    dispatcher = Dispatcher(claims, "w")
+    children: list[Any] = [SimpleNamespace(slots=1, send=lambda _: None) for _ in range(2)]
+    stuck, free = (Hand(child, ready=True, feeding=True, mean_us=10.0) for child in children)
+    dispatcher.hands += [stuck, free]
+    dispatcher.add([Lease(served("w"), str(i), "1", b"1;0;0;0;0", b"", "w", 0) for i in range(100)])
+    dispatcher.pump()
+    free.held.clear()  # all answered, while the first job of the other one runs on
+    dispatcher.call_back(time.monotonic() + 1.0)
+    dispatcher.back(stuck, list(stuck.held)[1:])
+    dispatcher.pump()
+    assert (len(stuck.held), len(free.held)) == (1, 49)
