@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 
@@ -152,10 +151,3 @@ def exception_of(record: Record, job_id: str) -> JobError:
     if own is not None:
         return own(f"{info.message} (job {job_id})")
     return RemoteError(info.type, info.message, info.traceback, job_id)
-
-
-def as_dict(record: Record) -> dict[str, Any]:
-    """Return the record's fields without payload, for printing."""
-    fields = msgspec.structs.asdict(record)
-    del fields["payload"], fields["version"]
-    return fields

@@ -44,7 +44,6 @@ class Child:
         self.slots = table.slots
         self.table = table
         self.ended = False
-        self.watched = True
         self._socket = sock
         self._reader = FrameReader()
         self._outgoing = bytearray()

@@ -17,7 +17,7 @@ from taskq.worker import verdicts
 from taskq.worker.children import Child
 from taskq.worker.claims import Claims
 from taskq.worker.leases import Lease, ServedQueue
-from taskq.worker.protocol import Done, Ended, Frame, JobFrame, Jobs, TaskInfo, encode_frame
+from taskq.worker.protocol import DEFERRED, Done, Ended, Frame, JobFrame, Jobs, TaskInfo, encode_frame
 
 logger = logging.getLogger("taskq.worker")
 LOOKAHEAD_US = 5_000  # of work that a child holds beyond what it runs: hides the hop to the supervisor
@@ -205,7 +205,7 @@ class Dispatcher:
             hand.mean_us = mean if known is None else known + weight * (mean - known)
 
     def _judge(self, lease: Lease, ended: Ended) -> None:
-        if ended.verdict == "u":
+        if ended.verdict == DEFERRED:
             self._claims.release(lease, max(1, ended.delay_ms))
         else:
             self._claims.settle(lease, verdicts.settlement_of(lease, ended))

@@ -10,7 +10,6 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable
 
 from taskq.errors import ProtocolError
 from taskq.worker.children import Child
@@ -56,10 +55,8 @@ class Nursery:
         self._start_at = 0.0  # monotonic seconds of the next start; after young deaths
         self._delay = FIRST_DELAY
         self.first_hello: Hello | None = None
-        self.failed_boots = 0
         self.outdated = False
         self.stopping = False
-        self.on_hello: Callable[[Hello], None] = lambda _: None
 
     # --- starting -----------------------------------------------------------------------------------------------
 
@@ -170,7 +167,6 @@ class Nursery:
 
     def _greet(self, hand: Hand, hello: Hello) -> None:
         if hello.error:
-            self.failed_boots += 1
             if self.first_hello is None:
                 self.first_hello = hello  # the worker ends with this reason: it is told once
                 return
@@ -184,14 +180,12 @@ class Nursery:
                 extra={"action": "version_changed"},
             )  # fmt: skip
             return
-        self.failed_boots = 0
         self._dispatcher.tasks = hello.tasks
         hand.ready = hand.feeding = True
         hand.heard = time.monotonic()
         if self.first_hello is None:
             self.first_hello = hello
         logger.info("child %d is ready", hello.pid, extra={"action": "child_ready", "child": hello.pid})
-        self.on_hello(hello)
 
     # --- watching -----------------------------------------------------------------------------------------------
 

@@ -11,7 +11,6 @@ import time
 from concurrent.futures import CancelledError
 
 import pytest
-from handworker import HandWorker
 
 from taskq import RemoteError, TaskQ
 from taskq.broker import queues
@@ -29,19 +28,6 @@ def app(url, namespace):
             return a + b
 
         yield app
-
-
-@pytest.fixture
-def add(app):
-    return app.tasks["add"]
-
-
-@pytest.fixture
-def worker(app):
-    app.Queue("default").qsize()
-    worker = HandWorker(app)
-    yield worker
-    worker.close()
 
 
 def later(function):

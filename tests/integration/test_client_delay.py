@@ -40,19 +40,6 @@ def app(url, namespace):
         yield app
 
 
-@pytest.fixture
-def add(app):
-    return app.tasks["add"]
-
-
-@pytest.fixture
-def worker(app):
-    app.Queue("default").qsize()
-    worker = HandWorker(app)
-    yield worker
-    worker.close()
-
-
 def stored(result):
     """Return header and body of a job as the server has it."""
     app = result._app

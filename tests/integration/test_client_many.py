@@ -33,19 +33,6 @@ def app(url, namespace):
         yield app
 
 
-@pytest.fixture
-def add(app):
-    return app.tasks["add"]
-
-
-@pytest.fixture
-def worker(app):
-    app.Queue("default").qsize()
-    worker = HandWorker(app)
-    yield worker
-    worker.close()
-
-
 def later(function):
     timer = threading.Timer(0.05, function)
     timer.daemon = True

@@ -59,19 +59,6 @@ def app(url, namespace):
 
 
 @pytest.fixture
-def add(app):
-    return app.tasks["add"]
-
-
-@pytest.fixture
-def worker(app):
-    app.Queue("default").qsize()
-    worker = HandWorker(app)
-    yield worker
-    worker.close()
-
-
-@pytest.fixture
 def listening(add, worker):
     """The listener's subscription stands when the test begins."""
     waited = add.delay(0)
