@@ -1,4 +1,4 @@
-"""Slots that are greenlets: the threads of a patched process. Coroutines get real threads."""
+"""Slots that are greenlets: the threads of a patched process. Each runs coroutines in a loop of its own."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import time
 from contextvars import Context
 
 import gevent
-from gevent.monkey import get_original
-from gevent.threadpool import ThreadPool as NativeThreads
 
 from taskq.worker.attempt import Attempt, Strike
 from taskq.worker.interrupt import raised_by
+from taskq.worker.pools import green_asyncio
 from taskq.worker.pools.base import Parts, Slot
 from taskq.worker.pools.crew import Crew, Mate
 
@@ -39,8 +38,6 @@ class GeventPool(Crew):
 
     def __init__(self, parts: Parts, slots: int) -> None:
         super().__init__(parts, slots)
-        self._native: NativeThreads | None = None
-        self._local = get_original("threading", "local")()  # per real thread
         self._turn = 0.0
 
     def _make_mate(self, index: int) -> Mate:
@@ -53,6 +50,7 @@ class GeventPool(Crew):
         hub.SYSTEM_ERROR = ()
         # gevent listens to SIGCHLD only after its first fork, and waits for ever for a child that ended before.
         os.register_at_fork(before=hub.loop.install_sigchld)
+        green_asyncio.install()
         self._read()
 
     def _breathe(self, now: float) -> None:
@@ -66,22 +64,6 @@ class GeventPool(Crew):
         mate.open = attempt
         error = super()._run_function(mate, attempt, context)
         mate.open = None
-        return error
-
-    def _run_coroutine(self, mate: Mate, attempt: Attempt, context: Context) -> BaseException | None:
-        # Two greenlets of one thread cannot run two event loops: asyncio keeps the running one per thread.
-        if self._native is None:
-            self._native = NativeThreads(self._size)
-        error: BaseException | None = self._native.apply(self._run_natively, (mate, attempt, context))
-        return error
-
-    def _run_natively(self, mate: Mate, attempt: Attempt, context: Context) -> BaseException | None:
-        """Run the task in the loop of the calling thread: gevent ties a loop to the thread that made it."""
-        mate.runner = getattr(self._local, "runner", None)
-        error = super()._run_coroutine(mate, attempt, context)
-        self._local.runner = mate.runner
-        if self._forked_by:
-            self.leave_fork(error)
         return error
 
     def _strike(self, slot: Slot, attempt: Attempt, strike: Strike) -> bool:
