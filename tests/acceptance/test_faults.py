@@ -108,7 +108,10 @@ def test_a_job_that_kills_its_child_dies_after_five_crashes_and_harms_nobody(rig
     with pytest.raises(JobCrashed, match="died 5 times"):
         bad.result(timeout=40)
     assert rig.counts("start")["1000"] == 5, worker.lines()
-    assert all(rig.counts("end")[str(i)] == 1 for i in range(99))
+    # Neighbours in the child that died run again, also one whose end was not yet reported. It happens once: from the
+    # first crash on the job runs apart.
+    most = 1 if pool == "process" else 2
+    assert {rig.counts("end")[str(i)] for i in range(99)} <= set(range(1, most + 1)), worker.lines()
 
 
 def test_a_poison_job_delays_no_other_job(rig: Bench, pool: str) -> None:
