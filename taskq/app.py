@@ -6,6 +6,7 @@ import difflib
 import inspect
 import os
 import threading
+import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import (
     TYPE_CHECKING,
@@ -38,6 +39,7 @@ from taskq.errors import (
     InvalidPriority,
     InvalidTask,
     InvalidURL,
+    PrimitiveConflict,
     QueueConflict,
     UnknownOrExpired,
     UnknownTask,
@@ -52,11 +54,16 @@ if TYPE_CHECKING:
     from taskq.broker.broker import Broker
     from taskq.client.aio import AioApp
     from taskq.client.listener import Listener
+    from taskq.coordination.event import Event
+    from taskq.coordination.lock import Lock, RLock
+    from taskq.coordination.primitive import Primitive
+    from taskq.coordination.semaphore import BoundedSemaphore, Semaphore
     from taskq.model.serializer import Codec
 
 P = ParamSpec("P")
 R = TypeVar("R")
 _Q = TypeVar("_Q", bound=kinds.Queue)
+_Primitive = TypeVar("_Primitive", bound="Primitive")
 DEFAULT_QUEUE: Final = "default"
 
 
@@ -118,6 +125,7 @@ class TaskQ:
         self._serializers.check(self.settings.serializer)
         self.tasks: dict[str, Task[..., Any]] = {}
         self.queues: dict[str, kinds.Queue] = {}
+        self._primitives: weakref.WeakValueDictionary[tuple[type, str], Primitive] = weakref.WeakValueDictionary()
         self.hooks = Hooks()
         self.default_queue = DEFAULT_QUEUE
         self._new_id = IdGenerator()
@@ -271,6 +279,71 @@ class TaskQ:
         if priority is not None and known is not None and known.discipline is not Discipline.PRIORITY:
             raise InvalidPriority(f"priority {priority:g} on {known!r}: only priority queues have priorities")
 
+    # -- coordination -------------------------------------------------------------------------------------------------
+
+    def Event(self, name: str) -> Event:  # noqa: N802 (as in the standard library)
+        """Return the Event of that name; while one is in use here, the same object.
+
+        Raises:
+            InvalidName: it is not 1 to 100 letters, digits, '.', '_' or '-'.
+        """
+        from taskq.coordination.event import Event
+
+        return self._primitive(Event(self, name))
+
+    def Lock(self, name: str, lease: float | None = None) -> Lock:  # noqa: N802
+        """Return the Lock of that name; while one is in use here, the same object.
+
+        Args:
+            name: 1 to 100 letters, digits, '.', '_' or '-'.
+            lease: seconds after which the lock of a process that died is given to the next; the app's where None.
+
+        Raises:
+            InvalidName, InvalidTimeout: name or lease cannot be used.
+        """
+        from taskq.coordination.lock import Lock
+
+        return self._primitive(Lock(self, name, lease))
+
+    def RLock(self, name: str, lease: float | None = None) -> RLock:  # noqa: N802
+        """Return the RLock of that name; see ``Lock``."""
+        from taskq.coordination.lock import RLock
+
+        return self._primitive(RLock(self, name, lease))
+
+    def Semaphore(self, name: str, value: int = 1, lease: float | None = None) -> Semaphore:  # noqa: N802
+        """Return the Semaphore of that name; while one is in use here, the same object.
+
+        Args:
+            name: 1 to 100 letters, digits, '.', '_' or '-'.
+            value: how many permits it has, 0 or more; the same everywhere.
+            lease: seconds after which the permits of a process that died are free; the app's where None.
+
+        Raises:
+            PrimitiveConflict: this app has it with another value.
+            InvalidName, InvalidOption, InvalidTimeout: name, value or lease cannot be used.
+        """
+        from taskq.coordination.semaphore import Semaphore
+
+        return self._primitive(Semaphore(self, name, value, lease))
+
+    def BoundedSemaphore(self, name: str, value: int = 1, lease: float | None = None) -> BoundedSemaphore:  # noqa: N802
+        """Return the BoundedSemaphore of that name; see ``Semaphore``."""
+        from taskq.coordination.semaphore import BoundedSemaphore
+
+        return self._primitive(BoundedSemaphore(self, name, value, lease))
+
+    def _primitive(self, made: _Primitive) -> _Primitive:
+        """Return the object that is known by this kind and name, else ``made``: threads share what one holds."""
+        known = self._primitives.setdefault((type(made), made.name), made)
+        if not made._is_like(known):
+            raise PrimitiveConflict(
+                f"{made!r}: app {self.name!r} has {known!r} with another number or lease; keep one of them, or use "
+                "another name"
+            )
+        assert isinstance(known, type(made))
+        return known
+
     # -- results ------------------------------------------------------------------------------------------------------
 
     def AsyncResult(self, job_id: str) -> handles.AsyncResult[Any]:  # noqa: N802 (the name of what it makes)
@@ -354,6 +427,7 @@ class TaskQ:
         """Close connections and end threads of this process; handles get no more news, the next use connects again."""
         sender, self._current = self._current, None
         if sender is not None and sender.pid == os.getpid():
+            sender.keeper.close()
             sender.listener.close()
             sender.broker.close()
 

@@ -7,7 +7,9 @@ out.
 TaskqError
     ConfigError              a setting cannot be used
         InvalidURL  InvalidQueueName  InvalidOption  AppNotFound  DuplicateTask  InvalidTask
+        InvalidName          a primitive cannot have this name
         QueueConflict        the queue was declared otherwise
+        PrimitiveConflict    the name of a primitive is in use with another number
         MissingDependency    an extra is not installed
     InvalidCall              one call cannot become a job
         BadArguments  SerializationError  PayloadTooLarge  InvalidPriority  InvalidDelay  InvalidTimeout
@@ -21,6 +23,9 @@ TaskqError
         JobExpired  JobCrashed  TimeLimitExceeded  ResultTooLarge
         UnknownOrExpired     no job and no result under this id
         DeadlockRisk         a job would wait for a job of its own queue
+    CoordinationError        a lock or its like was not used as its contract says
+        NotHeld              it is not held by who gives it back
+        LeaseLost            it was held, and the lease ran out meanwhile
     WorkerError
         ProtocolError        a frame between supervisor and child is broken
         Fenced               the worker's lease is gone
@@ -76,6 +81,14 @@ class InvalidTask(ConfigError, TypeError):
 
 class QueueConflict(ConfigError):
     """The queue exists with another discipline or bound."""
+
+
+class InvalidName(ConfigError, ValueError):
+    """A primitive's name has characters or a length that keys cannot carry."""
+
+
+class PrimitiveConflict(ConfigError):
+    """The name is in use with another number of permits or parties."""
 
 
 class MissingDependency(ConfigError, ImportError):
@@ -166,7 +179,7 @@ class RemoteError(JobError):
     """The task raised. The exception comes back as data; nothing is imported from stored names.
 
     Attributes:
-        type: the exception class's name, such as ``ValueError``.
+        type: the exception class's name, such as ``ValueError``; with its module where it is no builtin.
         message: its text.
         traceback: the formatted traceback of the child, or an empty string.
         job_id: the job, as ``queue/unique``.
@@ -205,6 +218,18 @@ class UnknownOrExpired(JobError, LookupError):
 
 class DeadlockRisk(JobError):
     """A job would wait for a job of a queue that its own worker serves."""
+
+
+class CoordinationError(TaskqError, RuntimeError):
+    """A lock or its like was not used as its contract says, or could not keep it."""
+
+
+class NotHeld(CoordinationError):
+    """What is given back is not held, or by somebody else."""
+
+
+class LeaseLost(CoordinationError):
+    """It was held, but its lease ran out before it was renewed, and somebody else may have it now."""
 
 
 class WorkerError(TaskqError):

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import hiredis
 
 from taskq.broker.connection import Link
-from taskq.errors import ProtocolError, shorten
 
 SILENCE = 5.0  # seconds without a byte after which the server is asked; as long again, and it counts as gone
 
@@ -36,12 +35,11 @@ class Subscription:
         self._link.exchange(_pack("SUBSCRIBE", self._channel))
         self._check_open()
 
-    def announcements(self) -> Iterator[list[tuple[str, bytes]]]:
-        """Yield the (job id, record) pairs of each message; an empty record has to be read by its id.
+    def messages(self) -> Iterator[bytes]:
+        """Yield each message: an announcement of results, or a signal.
 
         Raises:
             Exception: redis-py's, when the connection ends.
-            ProtocolError: for a message that is no announcement.
         """
         asked = False
         while True:
@@ -55,10 +53,10 @@ class Subscription:
             asked = False
             reply = self._link.receive()
             if reply[0] == b"message":
-                yield parse_announcement(reply[2])
+                yield reply[2]
 
     def close(self) -> None:
-        """Close the connection; a thread that waits for announcements, or is about to, gets an error."""
+        """Close the connection; a thread that waits for messages, or is about to, gets an error."""
         self._closed = True
         self._link.close()
 
@@ -66,31 +64,6 @@ class Subscription:
         # A link that was closed by another thread would connect again at its next use, without the subscription.
         if self._closed:
             raise ConnectionError("the subscription was closed")
-
-
-def parse_announcement(message: bytes) -> list[tuple[str, bytes]]:
-    r"""Read ``queue\n`` and then ``unique length\nrecord`` for each job; see lua/include/publish.lua.
-
-    Raises:
-        ProtocolError: if it is damaged.
-    """
-    try:
-        at = message.index(b"\n")
-        queue = message[:at].decode("ascii")
-        at += 1
-        found = []
-        while at < len(message):
-            end = message.index(b"\n", at)
-            unique, length = message[at:end].decode("ascii").split(" ")
-            at = end + 1 + int(length)
-            if not end < at <= len(message):
-                break
-            found.append((f"{queue}/{unique}", message[end + 1 : at]))
-        else:
-            return found
-    except ValueError:
-        pass
-    raise ProtocolError(f"announcement {shorten(message)} is damaged")
 
 
 def _pack(*parts: str) -> bytes:

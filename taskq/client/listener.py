@@ -1,4 +1,4 @@
-"""One subscriber per process and app: tells waiters of results the moment they are announced."""
+"""One subscriber per process and app: tells waiters of results and of signals the moment they are announced."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from taskq.broker.results import channel
+from taskq.broker.results import channel, parse_announcement, parse_signal
 from taskq.client.poller import Poller
+from taskq.client.signals import Signals
 from taskq.client.watching import Registry, Sink, Watch
 from taskq.errors import BrokerUnavailable
 from taskq.model.job import random_token
@@ -31,12 +32,14 @@ class Listener:
 
     Attributes:
         token: says in a job's header that its end is announced here.
+        signals: what else is told here, by number.
         epoch: stands for the present subscription, None without one. What was looked up or sent during it, and is
             still the same object, is sure to be told.
     """
 
     def __init__(self, broker: Broker) -> None:
         self.token = random_token()
+        self.signals = Signals(self.token)
         self.epoch: object | None = None
         self._broker = broker
         self._registry = Registry()
@@ -66,8 +69,7 @@ class Listener:
             covered: they have not ended, or will be announced; else they are read first.
             wake: called when reading failed for a whole deadline; the watch's ``error`` says why.
         """
-        if self._thread is None:
-            self._start()
+        self.start()
         watch = Watch(sink, ids, pushed=pushed, wake=wake)
         self._registry.add(watch)
         self._poller.add(watch, now=not covered)
@@ -89,7 +91,10 @@ class Listener:
             thread.join(LONGEST_PAUSE)
         self._registry.give_up(BrokerUnavailable("the app was closed while this was waited for; wait again"))
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Subscribe, if that is not done yet; returns at once, and ``epoch`` follows."""
+        if self._thread is not None:
+            return
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="taskq-listener", daemon=True)
@@ -111,9 +116,8 @@ class Listener:
                 self._subscription.open()
                 pause = FIRST_PAUSE
                 self._begin()
-                for announced in self._subscription.announcements():
-                    for job_id, record in announced:
-                        self._tell(job_id, record)
+                for message in self._subscription.messages():
+                    self._read(message)
             except Exception as error:
                 if not self._closing.is_set():
                     logger.info("listening for results was interrupted: %s", error, extra={"action": "listener_lost"})
@@ -129,6 +133,15 @@ class Listener:
         self._subscribed.set()
         # What ended while nobody listened is found by reading once more.
         self._poller.hurry(self._registry.watches())
+        self.signals.alarm()
+
+    def _read(self, message: bytes) -> None:
+        signal = parse_signal(message)
+        if signal is not None:
+            self.signals.deliver(*signal)
+            return
+        for job_id, record in parse_announcement(message):
+            self._tell(job_id, record)
 
     def _tell(self, job_id: str, record: bytes) -> None:
         if record:

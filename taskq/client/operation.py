@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from taskq.broker.call import Call, Command
+from taskq.client.signals import ThreadBell
 
 if TYPE_CHECKING:
     from taskq.broker.broker import Broker
@@ -36,7 +37,25 @@ class Pause:
     seconds: float
 
 
-Need: TypeAlias = Call[Any] | Command[Any] | Enqueue | Pause
+@dataclass(frozen=True, slots=True)
+class MakeBell:
+    """Have a bell made that wakes this caller; the answer is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """Wait for a bell that this caller had made; the answer is whether it rang.
+
+    Attributes:
+        bell: which.
+        deadline: in monotonic seconds; None waits without a limit.
+    """
+
+    bell: Any
+    deadline: float | None
+
+
+Need: TypeAlias = Call[Any] | Command[Any] | Enqueue | Pause | MakeBell | Hear
 Operation: TypeAlias = Generator[Need, Any, T]
 
 
@@ -58,6 +77,10 @@ def perform(operation: Operation[T], broker: Broker) -> T:
                 answer = broker.read(need)
             elif isinstance(need, Enqueue):
                 answer = broker.enqueue(need.queue, need.batch, forced=need.forced)
+            elif isinstance(need, Hear):
+                answer = need.bell.heard(need.deadline)
+            elif isinstance(need, MakeBell):
+                answer = ThreadBell()
             else:
                 time.sleep(need.seconds)
         except BaseException as error:
@@ -84,6 +107,12 @@ async def aperform(operation: Operation[T], broker: Broker) -> T:
                 answer = await broker.aread(need)
             elif isinstance(need, Enqueue):
                 answer = await broker.aenqueue(need.queue, need.batch, forced=need.forced)
+            elif isinstance(need, Hear):
+                answer = await need.bell.heard(need.deadline)
+            elif isinstance(need, MakeBell):
+                from taskq.client.aio import Bell
+
+                answer = Bell()
             else:
                 await asyncio.sleep(need.seconds)
         except BaseException as error:

@@ -13,6 +13,7 @@ import msgspec
 
 from taskq.broker import jobs, queues
 from taskq.client.context import current_job
+from taskq.client.keeper import Keeper
 from taskq.client.listener import Listener
 from taskq.client.operation import Enqueue, Need, Operation, Pause, perform
 from taskq.errors import BrokerError, JobConflict, QueueConflict
@@ -43,8 +44,9 @@ class Sender:
         self.pid = os.getpid()
         self.broker = broker
         self.listener = Listener(broker)
+        self.keeper = Keeper(broker)
         self.declared: dict[str, Declared] = {}
-        self._who = f"{app[:60]}, {platform.node()[:40]} {self.pid}"
+        self.who = f"{app[:60]}, {platform.node()[:40]} {self.pid}"
         self._spec_of = spec_of
 
     def declare(self, queue: str) -> Operation[Declared]:
@@ -58,7 +60,7 @@ class Sender:
             return known
         spec, keys = self._spec_of(queue), self.broker.keys(queue)
         wanted = spec.discipline if spec is not None else None
-        found: Declared = yield queues.declare(keys, wanted, spec.maxsize if spec is not None else None, self._who)
+        found: Declared = yield queues.declare(keys, wanted, spec.maxsize if spec is not None else None, self.who)
         if wanted is not None and found.discipline != wanted:
             raise QueueConflict(
                 f"queue {queue!r} is {wanted} here, but {found.discipline} since {found.by!r} declared it: "

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from taskq.errors import InvalidOption, InvalidPriority, InvalidQueueName, shorten
+from taskq.errors import InvalidName, InvalidOption, InvalidPriority, InvalidQueueName, shorten
 
 QUEUE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MAX_QUEUE_SIZE = 2**53  # the largest whole number that a Lua script can compare exactly
@@ -39,6 +39,20 @@ def check_queue_name(name: object) -> str:
     if not isinstance(name, str) or QUEUE_NAME.fullmatch(name) is None:
         raise InvalidQueueName(
             f"queue name {shorten(name)} cannot be used: 1 to 100 letters, digits, '.', '_' or '-', "
+            "the first a letter or digit"
+        )
+    return name
+
+
+def check_name(name: object, kind: str) -> str:
+    """Return ``name`` if a primitive of ``kind`` can have it; the rule is that of queues.
+
+    Raises:
+        InvalidName: if it is no text, or has other characters or more than 100.
+    """
+    if not isinstance(name, str) or QUEUE_NAME.fullmatch(name) is None:
+        raise InvalidName(
+            f"{kind} name {shorten(name)} cannot be used: 1 to 100 letters, digits, '.', '_' or '-', "
             "the first a letter or digit"
         )
     return name

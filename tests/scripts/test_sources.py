@@ -18,7 +18,7 @@ FLAGS = {"none", "allow-oom", "no-writes"}
 PLACES = {"new", "ready", "delayed", "leased", "suspect", "dead", "ended", "quarantine", "done"}
 
 # Names of parameters and loop variables that hold declared keys, and where they are bound to them.
-PASSED_KEYS = {"key", "source", "place", "result_key", "mark_key"}
+PASSED_KEYS = {"key", "source", "place", "result_key", "mark_key", "note_key"}
 CALL = re.compile(r"redis\.p?call\(\s*([^,()]+(?:\([^()]*\))?[^,()]*?)\s*(?:,\s*([^,)\]]+\]?)(?:,\s*([^,)\]]+))?|\))")
 CODE = re.compile(r"--[^\n]*")
 

@@ -10,7 +10,7 @@ from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
 
 import pytest
 
-from taskq.broker.subscription import parse_announcement
+from taskq.broker.results import parse_announcement
 from taskq.client.future import LightFuture
 from taskq.client.watching import Registry, Watch
 from taskq.errors import ProtocolError

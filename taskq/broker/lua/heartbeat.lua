@@ -12,7 +12,7 @@ if not ttl or not beat or not whole(arg_meta_ttl_ms) then
   return redis.error_reply('TASKQ_ARGS heartbeat takes a ttl and a beat')
 end
 if not redis.call('ZSCORE', key_workers, arg_worker) then return {'FENCED'} end
-local now, grace = guarded_clock(ttl, beat)
+local now, grace = guarded_clock(ttl, beat, key_workers, key_meta)
 redis.call('ZADD', key_workers, 'XX', now + ttl, arg_worker)
 redis.call('PEXPIRE', key_meta, arg_meta_ttl_ms)
 local reply = {digits(now), redis.call('HLEN', key_lease), redis.call('HLEN', key_ended), redis.call('HLEN', key_outbox),

@@ -14,7 +14,7 @@
 -- include guard
 local ttl, beat = whole(arg_ttl_us), whole(arg_beat_us)
 if not ttl or not beat then return redis.error_reply('TASKQ_ARGS reap takes a ttl and a beat') end
-local now, grace = guarded_clock(ttl, beat)
+local now, grace = guarded_clock(ttl, beat, key_workers, key_meta)
 local deadline = redis.call('ZSCORE', key_workers, arg_worker)
 if now < grace or not deadline or tonumber(deadline) >= now then return {0, -1} end
 -- Not HSCAN: it may find nothing in the first buckets of a hash that was emptied from there.

@@ -2,22 +2,23 @@
 local BACKWARD_US = 1000000 -- a second: what NTP slews is far smaller
 
 -- Returns the guarded time, which never runs backward, and the time before which nothing may be reaped.
-local function guarded_clock(ttl, beat)
+-- place: a sorted set of deadlines; note_key: the hash that remembers the last reading.
+local function guarded_clock(ttl, beat, place, note_key)
   local t = read_clock()
-  local meta = redis.call('HMGET', key_meta, 'tick', 'grace')
+  local meta = redis.call('HMGET', note_key, 'tick', 'grace')
   local tick, grace = whole(meta[1]), whole(meta[2]) or 0
   local now = t
   if tick and t < tick - BACKWARD_US then
-    for _, worker in ipairs(redis.call('ZRANGEBYSCORE', key_workers, '(' .. digits(t + ttl), '+inf')) do
-      redis.call('ZADD', key_workers, t + ttl, worker)
+    for _, worker in ipairs(redis.call('ZRANGEBYSCORE', place, '(' .. digits(t + ttl), '+inf')) do
+      redis.call('ZADD', place, t + ttl, worker)
     end
     grace = t + ttl
-    redis.call('HINCRBY', key_meta, 'jumps', 1)
+    redis.call('HINCRBY', note_key, 'jumps', 1)
   elseif not tick or t > tick + 3 * beat then
     grace = t + ttl
   else
     now = math.max(t, tick)
   end
-  redis.call('HSET', key_meta, 'tick', digits(now), 'grace', digits(grace))
+  redis.call('HSET', note_key, 'tick', digits(now), 'grace', digits(grace))
   return now, grace
 end

@@ -1,0 +1,56 @@
+-- take_permit: takes a permit of a lock or semaphore, or stands in line for one.
+-- Flags: none
+-- Moves: none
+-- KEYS: session permits holders fences line
+-- ARGV: seq first channels address limit turn lease_us ttl_ms who
+--   turn: '' does not wait, '0' takes a place at the end of the line, another number is the place it had
+-- Returns: {'G', fence} given; {'W', turn, us until it should look again}; {'N'} not given; {'X', limit, by} declared otherwise
+-- include clock
+-- include text
+-- include session
+-- include guard
+-- include line
+-- include permits
+local BEATS = 5 -- of a holder within its lease
+local MARGIN_US = 1000 -- so that who looks again after a deadline is not a moment early
+local reply, failure = recall()
+if failure then return failure end
+if reply then return {string.match(reply, '^(%a);?([^;]*);?(.*)$')} end
+local limit, lease = whole(arg_limit), whole(arg_lease_us)
+if not limit or not lease or lease == 0 or (arg_turn ~= '' and not whole(arg_turn)) or not whole(arg_ttl_ms) then
+  return redis.error_reply('TASKQ_ARGS take_permit was given limit ' .. arg_limit .. ', turn ' .. arg_turn)
+end
+local known = redis.call('HMGET', key_permits, 'limit', 'by')
+if not known[1] then
+  redis.call('HSET', key_permits, 'limit', arg_limit, 'by', arg_who)
+elseif known[1] ~= arg_limit then
+  return {'X', known[1], known[2] or ''}
+end
+local now, grace = guarded_clock(lease, lease / BEATS, key_holders, key_permits)
+lapse(now, grace)
+if arg_turn ~= '' and arg_turn ~= '0' then redis.call('ZADD', key_line, arg_turn, arg_address) end -- back at its old place
+hand_over(now + lease)
+local fence = redis.call('HGET', key_fences, arg_address)
+if not fence and free_permits() > 0 then fence = give(arg_address, now + lease) end
+if fence then
+  redis.call('ZREM', key_line, arg_address)
+  reply = {'G', fence, ''}
+elseif arg_turn == '' then
+  reply = {'N', '', ''}
+else
+  local turn = arg_turn
+  if turn == '0' then
+    turn = digits(redis.call('HINCRBY', key_permits, 'turn', 1))
+    redis.call('ZADD', key_line, turn, arg_address)
+  end
+  -- The first in line watches over the holders, and the others over the first.
+  local again = lease
+  if redis.call('ZRANK', key_line, arg_address) == 0 then
+    local first = tonumber(redis.call('ZRANGE', key_holders, 0, 0, 'WITHSCORES')[2])
+    again = math.min(lease / BEATS, first and math.max(0, first - now, grace - now) or lease)
+  end
+  reply = {'W', turn, digits(again + MARGIN_US)}
+end
+for _, key in ipairs({key_permits, key_holders, key_fences, key_line}) do redis.call('PEXPIRE', key, arg_ttl_ms) end
+remember(table.concat(reply, ';'))
+return reply

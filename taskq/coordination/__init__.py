@@ -1,0 +1,1 @@
+"""Event, Lock and their like of the standard library's threading, across machines."""

@@ -1,0 +1,173 @@
+"""Taking and giving back permits: what Lock, RLock and the semaphores have in common."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from taskq.broker import permits
+from taskq.broker.permits import LAST_PLACE, NO_PLACE, Conflict, Given, Refused
+from taskq.client.line import is_over, next_look, subscribed
+from taskq.client.operation import Hear, MakeBell, Operation
+from taskq.coordination.primitive import Primitive, current_owner
+from taskq.errors import InvalidTimeout, LeaseLost, PrimitiveConflict, TaskqError, shorten
+
+if TYPE_CHECKING:
+    from taskq.app import TaskQ
+    from taskq.broker.call import Call
+
+SHORTEST_LEASE = 0.05  # seconds; a fifth of it is one round trip and a thread's turn
+
+
+class Hold:
+    """One permit that this process holds; see ``Kept``.
+
+    Attributes:
+        owner: who took it.
+        fence: greater than that of every earlier one of the same name.
+        depth: how often the owner took it, for locks that are taken again.
+    """
+
+    __slots__ = ("_of", "address", "depth", "fence", "lease", "lost", "owner")
+
+    def __init__(self, of: Permits, address: str, owner: Any, fence: int) -> None:
+        self._of = of  # which the app refers to weakly: what is held must be found again by its name
+        self.address = address
+        self.owner = owner
+        self.fence = fence
+        self.lease = of._lease
+        self.lost = False
+        self.depth = 1
+
+    def __str__(self) -> str:
+        return f"{self._of!r}, fence {self.fence},"
+
+    @property
+    def group(self) -> Hashable:
+        """See ``Kept``."""
+        return (self._of._keys.prefix, self.lease)
+
+    def renewal(self, addresses: Sequence[str]) -> Call[list[str]]:
+        """See ``Kept``."""
+        return permits.keep(self._of._keys, addresses, self.lease)
+
+
+class Permits(Primitive):
+    """A number of permits under a name; each is held by whoever took it, until given back or its lease runs out."""
+
+    def __init__(self, app: TaskQ, name: str, limit: int, lease: float | None = None) -> None:
+        super().__init__(app, name)
+        self._limit = limit
+        self._lease = app.settings.lease if lease is None else check_lease(lease)
+        self._holds: list[Hold] = []
+        self._guard = threading.Lock()
+        self._pid = os.getpid()
+
+    def _is_like(self, other: Primitive) -> bool:
+        return super()._is_like(other) and isinstance(other, Permits) and other._lease == self._lease
+
+    def _check_fork(self) -> None:
+        if self._pid != os.getpid():  # what the parent holds stays the parent's
+            self._holds, self._guard, self._pid = [], threading.Lock(), os.getpid()
+
+    def _take(self, deadline: float | None, *, wait: bool) -> Operation[Hold | None]:
+        """Take a permit; None if there is none, or none came before ``deadline``."""
+        self._check_fork()
+        listener = self._listener
+        bell = yield MakeBell()
+        signal = listener.signals.open(bell.ring)
+        try:
+            turn = LAST_PLACE if wait and listener.epoch is not None else NO_PLACE
+            while True:
+                answer = yield self._take_call(signal.address, turn)
+                if isinstance(answer, Given):
+                    return self._held(signal.address, answer.fence)
+                self._check_same(answer)
+                if isinstance(answer, Refused):
+                    if not wait or is_over(deadline):
+                        return None
+                    yield from subscribed(listener, bell, deadline)
+                    turn = LAST_PLACE
+                    continue
+                turn = answer.turn
+                yield Hear(bell, next_look(listener, deadline, answer.again))
+                if signal.news:
+                    return self._held(signal.address, int(signal.news[-1]))
+                if is_over(deadline):
+                    given = yield permits.leave(self._keys, signal.address)
+                    return self._held(signal.address, given.fence) if given is not None else None
+        except TaskqError:  # what may have been taken at a server that is away runs out by itself
+            raise
+        except BaseException:
+            yield self._give_call([signal.address])
+            raise
+        finally:
+            listener.signals.close(signal)
+
+    def _check_same(self, answer: object) -> None:
+        if isinstance(answer, Conflict):
+            raise PrimitiveConflict(
+                f"{self!r}: the name is in use with {answer.limit} permits, made by {answer.by!r}; "
+                "use the same number everywhere, or another name"
+            )
+
+    def _take_call(self, address: str, turn: str) -> Call[Any]:
+        return permits.take(
+            self._keys, address, limit=self._limit, lease=self._lease, turn=turn, who=self._app._sender.who
+        )
+
+    def _give_call(self, addresses: Sequence[str], count: int = 0, *, bounded: bool = False) -> Call[int | None]:
+        return permits.give(self._keys, addresses, limit=self._limit, lease=self._lease, count=count, bounded=bounded)
+
+    def _held(self, address: str, fence: int) -> Hold:
+        hold = Hold(self, address, current_owner(), fence)
+        self._take_up(hold)
+        return hold
+
+    def _take_up(self, hold: Hold) -> None:
+        with self._guard:
+            self._holds.append(hold)
+        self._app._sender.keeper.keep(hold)
+
+    def _hold_of(self, owner: Any, *, others: bool = False) -> Hold | None:
+        """Return the last permit that ``owner`` took here, else, with ``others``, the last that anybody took."""
+        self._check_fork()
+        with self._guard:
+            own = [hold for hold in self._holds if hold.owner is owner or hold.owner == owner]
+            found = own or (self._holds if others else [])
+            return found[-1] if found else None
+
+    def _let_go(self, hold: Hold) -> bool:
+        """Keep ``hold`` no more; False if another thread was quicker."""
+        self._app._sender.keeper.drop(hold)
+        with self._guard:
+            if hold not in self._holds:
+                return False
+            self._holds.remove(hold)
+            return True
+
+    def _give_back(self, hold: Hold) -> Operation[None]:
+        """Give back one permit.
+
+        Raises:
+            LeaseLost: it was not held any more.
+        """
+        held = yield self._give_call([hold.address])
+        if not held:
+            raise LeaseLost(
+                f"{self!r} was held, but its lease of {hold.lease:g} s ran out meanwhile: what it protected may have "
+                "been touched by others; check the fencing number there, or give it a longer lease"
+            )
+
+
+def check_lease(lease: object) -> float:
+    """Return a lease in seconds.
+
+    Raises:
+        InvalidTimeout: if it is no number, or too short to be renewed in time.
+    """
+    if isinstance(lease, bool) or not isinstance(lease, int | float) or not SHORTEST_LEASE <= lease <= 86_400.0:
+        raise InvalidTimeout(f"lease {shorten(lease)} is no number of seconds from {SHORTEST_LEASE:g} to 86400")
+    return float(lease)
