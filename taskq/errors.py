@@ -21,11 +21,13 @@ TaskqError
     JobError                 how a job ended, as its caller sees it
         RemoteError          the task raised; the exception comes back as data
         JobExpired  JobCrashed  TimeLimitExceeded  ResultTooLarge
+        CallRefused          no worker here may run this function
         UnknownOrExpired     no job and no result under this id
         DeadlockRisk         a job would wait for a job of its own queue
     CoordinationError        a lock or its like was not used as its contract says
         NotHeld              it is not held by who gives it back
         LeaseLost            it was held, and the lease ran out meanwhile
+        ShutDown             the data queue was shut down
     WorkerError
         ProtocolError        a frame between supervisor and child is broken
         Fenced               the worker's lease is gone
@@ -33,6 +35,8 @@ TaskqError
 """
 
 from __future__ import annotations
+
+import sys
 
 MAX_SHOWN = 80  # characters of a foreign value in a message: enough to find it, too few to flood a log
 
@@ -212,6 +216,10 @@ class ResultTooLarge(JobError):
     """The encoded result is larger than ``max_result`` bytes."""
 
 
+class CallRefused(JobError):
+    """The worker was not told to run functions of that module, or there is no such function."""
+
+
 class UnknownOrExpired(JobError, LookupError):
     """There is neither a job nor a result under this id."""
 
@@ -230,6 +238,16 @@ class NotHeld(CoordinationError):
 
 class LeaseLost(CoordinationError):
     """It was held, but its lease ran out before it was renewed, and somebody else may have it now."""
+
+
+if sys.version_info >= (3, 13):
+    from queue import ShutDown as _ShutDown
+else:
+    _ShutDown = Exception
+
+
+class ShutDown(CoordinationError, _ShutDown):
+    """The queue was shut down: it takes no more items, and has none left for who asks. A ``queue.ShutDown`` from Python 3.13 on."""
 
 
 class WorkerError(TaskqError):

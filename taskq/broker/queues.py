@@ -15,6 +15,7 @@ from taskq.model.discipline import Discipline
 _DISCIPLINES = tuple(map(str, Discipline))
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 META_TTL_MS = 90 * 86_400_000  # settings of a queue that nobody declares or serves for 90 days; its jobs stay
+JOBS, ITEMS, EITHER = "jobs", "items", ""  # what a queue holds; EITHER for who only looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +25,17 @@ class Declared:
     discipline: Discipline
     maxsize: int
     by: str
+    content: str = ""
 
 
-def declare(queue: QueueKeys, discipline: Discipline | None, maxsize: int | None, who: str) -> Call[Declared]:
-    """Fix a queue at its first use; None takes the discipline or bound as it is.
+def declare(
+    queue: QueueKeys, discipline: Discipline | None, maxsize: int | None, who: str, content: str = JOBS
+) -> Call[Declared]:
+    """Fix a queue at its first use; None takes the discipline or bound as it is, and EITHER the content.
 
     The answer may differ from what was asked: then it is declared otherwise, by ``by``.
     """
-    arguments = (SCHEMA, discipline or "", "" if maxsize is None else maxsize, who, META_TTL_MS)
+    arguments = (SCHEMA, discipline or "", "" if maxsize is None else maxsize, who, META_TTL_MS, content)
     return make_call(load()["declare"], queue, arguments, lambda reply: _declared(queue, reply))
 
 
@@ -90,13 +94,13 @@ def inspect(queue: QueueKeys) -> Call[QueueInfo]:
 
 
 def _declared(queue: QueueKeys, reply: list[Any]) -> Declared:
-    discipline, maxsize, by = (part.decode("utf-8", "replace") for part in reply[:3])
+    discipline, maxsize, by, content = (part.decode("utf-8", "replace") for part in reply[:4])
     if discipline not in _DISCIPLINES:
         raise WrongType(
             f"queue {queue.queue!r} has the discipline {shorten(discipline)} in the hash {queue.key('meta')!r}; "
             f"somebody changed it by hand: set it to one of {', '.join(_DISCIPLINES)}"
         )
-    return Declared(Discipline(discipline), _count(maxsize), by)
+    return Declared(Discipline(discipline), _count(maxsize), by, content)
 
 
 def _count(text: str | None) -> int:

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
 
 from taskq.broker import results
+from taskq.client import items
 from taskq.client.bulk import asend_many
+from taskq.client.items import check_most
 from taskq.client.operation import aperform
 from taskq.client.options import CallKeywords, CallOptions, call_options
 from taskq.model.outcome import Ending, Record
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from taskq.app import TaskQ
     from taskq.broker.queues import QueueInfo
     from taskq.client import result as handles
+    from taskq.client.items import Claim
     from taskq.client.queues import Queue
     from taskq.client.result import AsyncResult
     from taskq.client.resultset import ResultSet
@@ -200,6 +203,51 @@ class AioQueue:
     async def full(self) -> bool:
         """See ``Queue.full``."""
         return await aperform(self._queue._full(), self._app.broker)
+
+    async def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: ASYNC109 (the contract's name)
+        """See ``Queue.put``."""
+        await aperform(self._queue._put((item,), block, timeout), self._app.broker)
+
+    async def put_nowait(self, item: Any) -> None:
+        """See ``Queue.put_nowait``."""
+        await self.put(item, block=False)
+
+    async def put_many(self, values: Iterable[Any], block: bool = True, timeout: float | None = None) -> None:  # noqa: ASYNC109 (the contract's name)
+        """See ``Queue.put_many``."""
+        await aperform(self._queue._put(values, block, timeout), self._app.broker)
+
+    async def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: ASYNC109 (the contract's name)
+        """See ``Queue.get``. What was taken for a caller that is cancelled goes back to its place."""
+        (value,) = await aperform(self._queue._get(1, block, timeout), self._app.broker)
+        return value
+
+    async def get_nowait(self) -> Any:
+        """See ``Queue.get_nowait``."""
+        return await self.get(block=False)
+
+    async def get_many(self, most: int, block: bool = True, timeout: float | None = None) -> list[Any]:  # noqa: ASYNC109 (the contract's name)
+        """See ``Queue.get_many``."""
+        return await aperform(self._queue._get(check_most(most), block, timeout), self._app.broker)
+
+    def claim(self, block: bool = True, timeout: float | None = None, *, lease: float | None = None) -> Claim:
+        """See ``Queue.claim``; for ``async with``."""
+        return self._queue.claim(block, timeout, lease=lease)
+
+    async def task_done(self) -> None:
+        """See ``Queue.task_done``."""
+        await aperform(self._queue._task_done(), self._app.broker)
+
+    async def join(self) -> None:
+        """See ``Queue.join``."""
+        await aperform(items.join(self._queue), self._app.broker)
+
+    async def shutdown(self, immediate: bool = False) -> None:
+        """See ``Queue.shutdown``."""
+        await aperform(self._queue._close(shutdown=True, drop=immediate), self._app.broker)
+
+    async def reopen(self) -> None:
+        """See ``Queue.reopen``."""
+        await aperform(self._queue._close(shutdown=False, drop=False), self._app.broker)
 
     async def purge(self) -> int:
         """See ``Queue.purge``."""

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
-from taskq.errors import TaskqError
+from taskq.errors import InvalidTimeout, TaskqError, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from taskq.broker.call import Call
 
 BEATS_PER_LEASE: Final = 5  # as the scripts have it: an outage of three is noticed before any lease seems to be over
+
+SHORTEST_LEASE: Final = 0.05  # seconds; a fifth of it is one round trip and a thread's turn
+LONGEST_LEASE: Final = 86_400.0  # seconds
 
 logger = logging.getLogger(__name__)
 
@@ -120,3 +123,16 @@ class Keeper:
                 self._due.pop(group, None)
             else:  # taken again this moment
                 self._due[group] = started
+
+
+def check_lease(lease: object) -> float:
+    """Return a lease in seconds.
+
+    Raises:
+        InvalidTimeout: if it is no number, or too short to be renewed in time.
+    """
+    if isinstance(lease, bool) or not isinstance(lease, int | float) or not SHORTEST_LEASE <= lease <= LONGEST_LEASE:
+        raise InvalidTimeout(
+            f"lease {shorten(lease)} is no number of seconds from {SHORTEST_LEASE:g} to {LONGEST_LEASE:g}"
+        )
+    return float(lease)

@@ -7,9 +7,9 @@ An operation is a generator: it yields what it needs done, gets the answer, and 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Coroutine, Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from taskq.broker.call import Call, Command
 from taskq.client.signals import ThreadBell
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from taskq.model.job import Job
 
 T = TypeVar("T")
+ANSWER_SECONDS: Final = 1.0  # for which a cancelled coroutine stays; an answer takes milliseconds or the server is away
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,17 @@ class Enqueue:
     queue: str
     batch: Sequence[Job]
     forced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Run a call whose answer must not get lost.
+
+    A coroutine that is cancelled meanwhile waits for the answer, ``ANSWER_SECONDS`` at most, and finds it in the
+    attribute ``answer`` of the CancelledError.
+    """
+
+    call: Call[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +67,7 @@ class Hear:
     deadline: float | None
 
 
-Need: TypeAlias = Call[Any] | Command[Any] | Enqueue | Pause | MakeBell | Hear
+Need: TypeAlias = Call[Any] | Take | Command[Any] | Enqueue | Pause | MakeBell | Hear
 Operation: TypeAlias = Generator[Need, Any, T]
 
 
@@ -73,6 +85,8 @@ def perform(operation: Operation[T], broker: Broker) -> T:
         try:
             if isinstance(need, Call):
                 answer = broker.run(need)
+            elif isinstance(need, Take):
+                answer = broker.run(need.call)
             elif isinstance(need, Command):
                 answer = broker.read(need)
             elif isinstance(need, Enqueue):
@@ -103,6 +117,8 @@ async def aperform(operation: Operation[T], broker: Broker) -> T:
         try:
             if isinstance(need, Call):
                 answer = await broker.arun(need)
+            elif isinstance(need, Take):
+                answer = await _answered(broker.arun(need.call))
             elif isinstance(need, Command):
                 answer = await broker.aread(need)
             elif isinstance(need, Enqueue):
@@ -117,3 +133,17 @@ async def aperform(operation: Operation[T], broker: Broker) -> T:
                 await asyncio.sleep(need.seconds)
         except BaseException as error:
             failure = error
+
+
+async def _answered(running: Coroutine[Any, Any, T]) -> T:
+    import asyncio
+
+    task = asyncio.ensure_future(running)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError as error:
+        if not task.cancelled():
+            await asyncio.wait({task}, timeout=ANSWER_SECONDS)
+            if task.done() and not task.cancelled() and task.exception() is None:
+                error.answer = task.result()  # type: ignore[attr-defined]
+        raise

@@ -1,22 +1,35 @@
-"""Queues by name: where tasks send their jobs, with the questions that ``queue.Queue`` answers."""
+"""Queues by name: of jobs that tasks send to workers, or of items, with the contract of ``queue.Queue``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+import functools
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from taskq.broker import items as stored
 from taskq.broker import queues, work
 from taskq.broker.finishing import finish_of
+from taskq.broker.queues import QueueInfo
+from taskq.client import items
+from taskq.client.items import Claim, Coder, check_blocking, check_most
+from taskq.client.keeper import check_lease
 from taskq.client.operation import Operation, perform
 from taskq.model.discipline import Discipline, QueueSpec, check_maxsize, check_queue_name
 
 if TYPE_CHECKING:
     from taskq.app import TaskQ
-    from taskq.broker.queues import QueueInfo
+    from taskq.broker.keys import QueueKeys
     from taskq.client.aio import AioQueue
+
+
+T = TypeVar("T")
 
 
 class Queue:
     """First in, first out. Made by ``app.Queue``; nothing is sent before the first use.
+
+    It holds the jobs of tasks (``@app.task(queue=...)``), or the items of ``put`` and ``get``, as the first use says.
+    Contract: https://docs.python.org/3/library/queue.html
 
     Attributes:
         name: the same name is the same queue, in all processes of the app's namespace.
@@ -56,19 +69,119 @@ class Queue:
         return perform(self._info(), self._app.broker)
 
     def qsize(self) -> int:
-        """Return how many jobs wait, ready or delayed; others may come and go meanwhile."""
+        """Return how many items, or jobs ready or delayed, wait; others may come and go meanwhile."""
         return perform(self._qsize(), self._app.broker)
 
     def empty(self) -> bool:
-        """Tell whether no job waits."""
+        """Tell whether none waits."""
         return self.qsize() == 0
 
     def full(self) -> bool:
         """Tell whether the bound is reached."""
         return perform(self._full(), self._app.broker)
 
+    # -- items --------------------------------------------------------------------------------------------------------
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Put an item: any value that the app's serializer takes. One round trip where there is room.
+
+        Args:
+            item: in a priority queue a number, or a tuple that begins with one; lower leaves first, equals in order.
+            block: wait for room, first come, first served.
+            timeout: seconds to wait; None for as long as it takes.
+
+        Raises:
+            queue.Full: there was no room.
+            ShutDown: the queue was shut down; a queue.ShutDown.
+            SerializationError, InvalidPriority: the item cannot be put.
+            QueueConflict: the queue holds jobs, or has another discipline.
+            ValueError: the timeout is negative.
+            BrokerError: the server refused or was not reached. So do all other methods.
+        """
+        self._perform(self._put((item,), block, timeout))
+
+    def put_nowait(self, item: Any) -> None:
+        """Put an item without waiting; see ``put``."""
+        self.put(item, block=False)
+
+    def put_many(self, values: Iterable[Any], block: bool = True, timeout: float | None = None) -> None:
+        """Put items in order, a thousand a round trip; see ``put``.
+
+        Raises:
+            queue.Full: there was no room for all; its attribute ``accepted`` says how many were put.
+        """
+        self._perform(self._put(values, block, timeout))
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Take an item; it is gone then, whatever becomes of this process. See ``claim`` for one that comes back.
+
+        Args:
+            block: wait for one, first come, first served.
+            timeout: seconds to wait; None for as long as it takes.
+
+        Raises:
+            queue.Empty: there was none.
+            ShutDown: there is none, and the queue was shut down.
+            SerializationError: the item cannot be read here.
+            QueueConflict, ValueError: see ``put``.
+        """
+        (value,) = self._perform(self._get(1, block, timeout))
+        return value
+
+    def get_nowait(self) -> Any:
+        """Take an item without waiting; see ``get``."""
+        return self.get(block=False)
+
+    def get_many(self, most: int, block: bool = True, timeout: float | None = None) -> list[Any]:
+        """Take up to ``most`` items, at most 1,000, in one round trip; waits until there is one; see ``get``."""
+        return self._perform(self._get(check_most(most), block, timeout))
+
+    def claim(self, block: bool = True, timeout: float | None = None, *, lease: float | None = None) -> Claim:
+        """Take an item for the length of a block: ``with queue.claim() as item:``, or ``async with``.
+
+        At its end the item is finished, as by ``task_done``. It goes back to its place where the block raises, and when
+        this process dies, as soon as the lease runs out; renewed it is in the background.
+
+        Args:
+            block: wait for one.
+            timeout: seconds to wait; None for as long as it takes.
+            lease: seconds; the app's where None.
+
+        Raises:
+            LeaseLost: at the end of the block, where the lease ran out meanwhile.
+            queue.Empty, ShutDown, QueueConflict, ValueError: at its beginning; see ``get``.
+        """
+        seconds = check_blocking(block, timeout)
+        return Claim(self, seconds, self._app.settings.lease if lease is None else check_lease(lease))
+
+    def task_done(self) -> None:
+        """Count an item that was got as finished, for ``join``.
+
+        Raises:
+            ValueError: more were counted than were put.
+        """
+        self._perform(self._task_done())
+
+    def join(self) -> None:
+        """Block until all items that were put have been counted as finished."""
+        self._perform(items.join(self))
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """Let ``put`` raise ShutDown everywhere, and ``get`` once the queue is empty, until ``reopen``.
+
+        Args:
+            immediate: drop what waits, counting it as finished.
+        """
+        self._perform(self._close(shutdown=True, drop=immediate))
+
+    def reopen(self) -> None:
+        """Take a shutdown back; a queue by name outlives the processes that use it."""
+        self._perform(self._close(shutdown=False, drop=False))
+
+    # -- jobs and items -----------------------------------------------------------------------------------------------
+
     def purge(self) -> int:
-        """Cancel all waiting jobs, so that their waiters see it, and return how many there were."""
+        """Cancel all waiting jobs, so that their waiters see it, or drop all items, and return how many there were."""
         return perform(self._purge(), self._app.broker)
 
     def pause(self) -> None:
@@ -79,9 +192,45 @@ class Queue:
         """Let workers take jobs again."""
         perform(self._pause(False), self._app.broker)
 
+    @functools.cached_property
+    def _coder(self) -> Coder:
+        return Coder(self)
+
+    @property
+    def _keys(self) -> QueueKeys:
+        return self._app.broker.keys(self.name)
+
+    def _perform(self, operation: Operation[T]) -> T:
+        return perform(operation, self._app.broker)
+
+    def _put(self, values: Iterable[Any], block: bool, timeout: float | None) -> Operation[None]:
+        seconds = check_blocking(block, timeout)
+        return (yield from items.put(self, [self._coder.encode(value) for value in values], seconds))
+
+    def _get(self, most: int, block: bool, timeout: float | None) -> Operation[list[Any]]:
+        seconds = check_blocking(block, timeout)
+        members = yield from items.get(self, most, seconds, self._app.settings.lease)
+        return [self._coder.decode(member) for member in members]
+
+    def _task_done(self) -> Operation[None]:
+        yield from self._app._sender.declare(self.name, queues.ITEMS)
+        if not (yield stored.done(self._keys, 1)):
+            raise ValueError("task_done() called too many times")
+
+    def _close(self, *, shutdown: bool | None, drop: bool) -> Operation[int]:
+        yield from self._app._sender.declare(self.name, queues.ITEMS)
+        dropped: int = yield stored.close(self._keys, shutdown=shutdown, drop=drop)
+        return dropped
+
     def _info(self) -> Operation[QueueInfo]:
         sender = self._app._sender
-        yield from sender.declare(self.name)
+        declared = yield from sender.declare(self.name, queues.EITHER)
+        if declared.content == queues.ITEMS:
+            standing: stored.Standing = yield stored.stand(self._keys)
+            return QueueInfo(
+                self.name, standing.discipline, standing.maxsize, False, standing.items, 0, standing.claimed,
+                0, 0, 0, 0, 0, None,
+            )  # fmt: skip
         info: QueueInfo = yield queues.inspect(sender.broker.keys(self.name))
         return info
 
@@ -95,7 +244,8 @@ class Queue:
 
     def _purge(self) -> Operation[int]:
         sender = self._app._sender
-        yield from sender.declare(self.name)
+        if (yield from sender.declare(self.name, queues.EITHER)).content == queues.ITEMS:
+            return (yield from self._close(shutdown=None, drop=True))
         keys, purged, left = sender.broker.keys(self.name), 0, 1
         while left:
             count, left = yield queues.purge(keys)
@@ -109,7 +259,7 @@ class Queue:
 
     def _pause(self, paused: bool) -> Operation[None]:
         sender = self._app._sender
-        yield from sender.declare(self.name)
+        yield from sender.declare(self.name, queues.JOBS)
         yield queues.pause(sender.broker.keys(self.name), paused)
 
 

@@ -45,29 +45,38 @@ class Sender:
         self.broker = broker
         self.listener = Listener(broker)
         self.keeper = Keeper(broker)
-        self.declared: dict[str, Declared] = {}
+        self.declared: dict[str, Declared] = {}  # those that hold jobs
+        self.looked_at: dict[str, Declared] = {}  # the others
         self.who = f"{app[:60]}, {platform.node()[:40]} {self.pid}"
         self._spec_of = spec_of
 
-    def declare(self, queue: str) -> Operation[Declared]:
+    def declare(self, queue: str, content: str = queues.JOBS) -> Operation[Declared]:
         """Fix a queue at its first use in this process, and return how it is.
 
         Raises:
-            QueueConflict: it is there with another discipline.
+            QueueConflict: it is there with another discipline, or holds something else than ``content``.
         """
-        known = self.declared.get(queue)
-        if known is not None:
+        place = self.declared if content == queues.JOBS else self.looked_at
+        known = place.get(queue)
+        if known is not None and content in {known.content, queues.EITHER, queues.JOBS}:
             return known
         spec, keys = self._spec_of(queue), self.broker.keys(queue)
         wanted = spec.discipline if spec is not None else None
-        found: Declared = yield queues.declare(keys, wanted, spec.maxsize if spec is not None else None, self.who)
+        found: Declared = yield queues.declare(
+            keys, wanted, spec.maxsize if spec is not None else None, self.who, content
+        )
         if wanted is not None and found.discipline != wanted:
             raise QueueConflict(
                 f"queue {queue!r} is {wanted} here, but {found.discipline} since {found.by!r} declared it: "
                 "use the same class everywhere, or another name"
             )
+        if content not in {found.content, queues.EITHER}:
+            raise QueueConflict(
+                f"queue {queue!r} holds {found.content} since {found.by!r} declared it, so it takes no {content}: "
+                "use another name"
+            )
         yield jobs.register_queue(self.broker.namespace, queue)
-        self.declared[queue] = found
+        place[queue] = found
         return found
 
     def put(self, queue: str, job: Job, result: AsyncResult[Any]) -> None:

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from taskq.broker import permits
 from taskq.broker.permits import LAST_PLACE, NO_PLACE, Conflict, Given, Refused
+from taskq.client.keeper import check_lease
 from taskq.client.line import is_over, next_look, subscribed
 from taskq.client.operation import Hear, MakeBell, Operation
 from taskq.coordination.primitive import Primitive, current_owner
-from taskq.errors import InvalidTimeout, LeaseLost, PrimitiveConflict, TaskqError, shorten
+from taskq.errors import LeaseLost, PrimitiveConflict, TaskqError
 
 if TYPE_CHECKING:
     from taskq.app import TaskQ
     from taskq.broker.call import Call
-
-SHORTEST_LEASE = 0.05  # seconds; a fifth of it is one round trip and a thread's turn
 
 
 class Hold:
@@ -160,14 +159,3 @@ class Permits(Primitive):
                 f"{self!r} was held, but its lease of {hold.lease:g} s ran out meanwhile: what it protected may have "
                 "been touched by others; check the fencing number there, or give it a longer lease"
             )
-
-
-def check_lease(lease: object) -> float:
-    """Return a lease in seconds.
-
-    Raises:
-        InvalidTimeout: if it is no number, or too short to be renewed in time.
-    """
-    if isinstance(lease, bool) or not isinstance(lease, int | float) or not SHORTEST_LEASE <= lease <= 86_400.0:
-        raise InvalidTimeout(f"lease {shorten(lease)} is no number of seconds from {SHORTEST_LEASE:g} to 86400")
-    return float(lease)

@@ -15,7 +15,7 @@ SINCE = str(NOW)
 
 
 def declared(discipline: str, maxsize: int, by: str = "me") -> dict:
-    return {"discipline": discipline, "maxsize": str(maxsize), "by": by, "schema": str(SCHEMA), "since": SINCE}
+    return {"discipline": discipline, "maxsize": str(maxsize), "by": by, "schema": str(SCHEMA), "since": SINCE, "content": "jobs"}
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def declared(discipline: str, maxsize: int, by: str = "me") -> dict:
 )
 def test_the_first_declaration_fixes_the_queue(kit: Kit, discipline, maxsize, stored):
     answer = kit.run(queues.declare(kit.keys, discipline, maxsize, "me"))
-    assert answer == Declared(discipline or FIFO, maxsize or 0, "me")
+    assert answer == Declared(discipline or FIFO, maxsize or 0, "me", "jobs")
     assert kit.snapshot() == {"meta": stored}
 
 
@@ -48,7 +48,7 @@ def test_the_first_declaration_fixes_the_queue(kit: Kit, discipline, maxsize, st
 def test_a_later_declaration_changes_the_bound_of_its_own_discipline_only(kit: Kit, discipline, maxsize, stored):
     kit.run(queues.declare(kit.keys, LIFO, 5, "me"))
     answer = kit.run(queues.declare(kit.keys, discipline, maxsize, "you"))
-    assert answer == Declared(LIFO, int(stored["maxsize"]), "me")
+    assert answer == Declared(LIFO, int(stored["maxsize"]), "me", "jobs")
     assert kit.snapshot() == {"meta": stored}
 
 
@@ -56,6 +56,27 @@ def test_a_repeated_declaration_changes_nothing(kit: Kit):
     call = queues.declare(kit.keys, LIFO, 5, "me")
     first, before = kit.run(call), kit.snapshot()
     assert (kit.run(call), kit.snapshot()) == (first, before)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "content"),
+    [
+        ("jobs", "items", "jobs"),
+        ("items", "jobs", "items"),
+        ("items", "", "items"),
+        ("", "items", "items"),
+        ("", "jobs", "jobs"),
+        ("", "", ""),
+    ],
+)
+def test_the_first_use_says_whether_it_holds_jobs_or_items(kit: Kit, first, second, content):
+    kit.run(queues.declare(kit.keys, FIFO, 0, "me", first))
+    assert kit.run(queues.declare(kit.keys, FIFO, 0, "you", second)).content == content
+
+
+def test_queue_with_jobs_of_an_older_version_holds_jobs(kit: Kit):
+    kit.seed(meta={"discipline": "fifo", "maxsize": "0", "by": "old", "schema": str(SCHEMA)}, jobs={"a": "x"})
+    assert kit.run(queues.declare(kit.keys, FIFO, 0, "me", "items")).content == "jobs"
 
 
 def test_settings_are_kept_for_90_days_after_the_last_declaration(kit: Kit):
@@ -103,3 +124,7 @@ def test_a_key_of_a_wrong_type_is_named_before_any_write(kit: Kit, name, value):
 @pytest.mark.parametrize(("discipline", "maxsize"), [("heap", 0), (FIFO, -1), (FIFO, "many"), (FIFO, "1e3")])
 def test_arguments_out_of_range_are_refused(kit: Kit, discipline, maxsize):
     kit.refused(queues.declare(kit.keys, discipline, maxsize, "me"), "TASKQ_ARGS")
+
+
+def test_content_that_is_neither_is_refused(kit: Kit):
+    kit.refused(queues.declare(kit.keys, FIFO, 0, "me", "things"), "TASKQ_ARGS")

@@ -172,12 +172,12 @@ QUEUE = QueueKeys("ns", "q")
 def test_a_discipline_that_was_changed_by_hand_is_told_with_its_key() -> None:
     call = declare(QUEUE, None, None, "unit")
     with pytest.raises(WrongType, match=r"'heap' in the hash 'ns:\{q\}:meta'.*one of fifo, lifo, priority"):
-        call.parse([b"heap", b"0", b"x"])
+        call.parse([b"heap", b"0", b"x", b"jobs"])
 
 
 @pytest.mark.parametrize("maxsize", [b"x", b"", b"-1", b"1.5", b"9" * 30, b"\xff"])
 def test_a_bound_that_was_changed_by_hand_is_none(maxsize: bytes) -> None:
-    declared = declare(QUEUE, None, None, "unit").parse([b"fifo", maxsize, b"x"])
+    declared = declare(QUEUE, None, None, "unit").parse([b"fifo", maxsize, b"x", b"jobs"])
     assert (declared.discipline, declared.maxsize) == (Discipline.FIFO, 0)
 
 

@@ -1,0 +1,334 @@
+"""Queues as ``queue.Queue`` has them: items put and got, instead of jobs that workers run."""
+
+from __future__ import annotations
+
+import queue as standard
+from collections.abc import Hashable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+from taskq.broker import items, queues
+from taskq.broker.items import ARRIVAL, BATCH_BYTES, BATCH_ITEMS
+from taskq.client.line import deadline_of, is_over, next_look, subscribed
+from taskq.client.operation import Hear, MakeBell, Operation, Take, aperform, perform
+from taskq.client.waiting import check_wait
+from taskq.errors import BrokerError, InvalidOption, InvalidPriority, LeaseLost, ShutDown, shorten
+from taskq.model.classmap import ClassMap
+from taskq.model.discipline import Discipline, check_priority
+
+if TYPE_CHECKING:
+    from taskq.broker.call import Call
+    from taskq.broker.keys import QueueKeys
+    from taskq.client.listener import Listener
+    from taskq.client.queues import Queue
+    from taskq.client.signals import Bell, Signal
+
+NO_PLACE, LAST_PLACE = "", "0"  # turns of who does not wait, and of who comes new
+DECLARATIONS: Final = 3  # of one queue within one call; something removes it each time
+
+Item = tuple[str, bytes]  # its place in a priority queue or '', and the codec's name with the encoded value
+
+
+class Held:
+    """One claimed item; see ``Kept``."""
+
+    __slots__ = ("_keys", "address", "claim", "lease", "lost")
+
+    def __init__(self, keys: QueueKeys, claim: str, lease: float) -> None:
+        self._keys = keys
+        self.claim = claim
+        self.address = f"{keys.prefix}{claim}"  # the keeper tells those of different queues apart by it
+        self.lease = lease
+        self.lost = False
+
+    def __str__(self) -> str:
+        return f"the claim on item {int(self.claim)} of queue {self._keys.queue!r}"
+
+    @property
+    def group(self) -> Hashable:
+        """See ``Kept``."""
+        return (self._keys.prefix, self.lease)
+
+    def renewal(self, addresses: Sequence[str]) -> Call[list[str]]:
+        """See ``Kept``."""
+        at = len(self._keys.prefix)
+        return items.keep(self._keys, [address[at:] for address in addresses], self.lease)
+
+
+def check_blocking(block: object, timeout: Any) -> float | None:
+    """Return the seconds to wait, None without a limit, by the rules of ``queue.Queue.get``.
+
+    Raises:
+        ValueError: the timeout is negative.
+        InvalidTimeout: it is no number.
+    """
+    if not block:
+        return 0.0
+    seconds = check_wait(timeout)
+    if timeout is not None and timeout < 0:
+        raise ValueError(f"'timeout' must be a non-negative number, not {shorten(timeout)}")
+    return seconds
+
+
+class Coder:
+    """Turns the items of one queue into bytes and back."""
+
+    def __init__(self, of: Queue) -> None:
+        self._of = of
+        self._types = ClassMap()
+        self._codec = of._app._codec(None)
+        self._prefix = self._codec.name.encode() + b";"
+        self._ranked = of.discipline is Discipline.PRIORITY
+
+    def encode(self, value: Any) -> Item:
+        """Return an item as it is stored.
+
+        Raises:
+            SerializationError: it is no data.
+            InvalidPriority: the queue is one of priorities, and the item has none.
+        """
+        place = repr(priority_of(value)) if self._ranked else ""
+        return place, self._prefix + self._codec.encode(value, self._types, "item")
+
+    def decode(self, member: bytes) -> Any:
+        """Return the value of a stored item.
+
+        Raises:
+            SerializationError: it is damaged, or of a codec that is not allowed here.
+        """
+        if member.startswith(self._prefix, ARRIVAL):
+            return self._codec.decode(member[ARRIVAL + len(self._prefix) :], self._types)
+        name, _, payload = member[ARRIVAL:].partition(b";")
+        return self._of._app._serializers.codec(name.decode("utf-8", "replace")).decode(payload, self._types)
+
+
+def priority_of(value: Any) -> float:
+    """Return the priority of an item: itself, or the first element of a tuple or list; lower leaves first.
+
+    Raises:
+        InvalidPriority: if that is no finite number.
+    """
+    first = value[0] if isinstance(value, tuple | list) and value else value
+    try:
+        return check_priority(first)
+    except InvalidPriority as error:
+        raise InvalidPriority(
+            f"item {shorten(value)} has no priority: put a finite number, or a tuple that begins with one"
+        ) from error
+
+
+def put(of: Queue, stored: Sequence[Item], seconds: float | None) -> Operation[None]:
+    """Put items in order, waiting for room.
+
+    Raises:
+        queue.Full: there was no room for all; how many were put is in its attribute ``accepted``.
+        ShutDown: the queue takes no more.
+        QueueConflict, BrokerError: see ``Sender.declare``.
+    """
+    sent, declarations, deadline = 0, 0, deadline_of(seconds)
+    yield from _declare(of)
+    stand = yield from _stand(of)
+    try:
+        while sent < len(stored):
+            batch = _batch(stored, sent)
+            answer: items.Put = yield items.put(of._keys, stand.signal.address, batch, stand.turn(seconds))
+            sent += answer.accepted
+            if answer.shut:
+                raise ShutDown(f"queue {of.name!r} is shut down and takes no more items")
+            if answer.undeclared:
+                declarations += 1
+                yield from _declare(of, again=declarations)
+            elif answer.wait is not None:
+                stand.kept = answer.wait.turn
+                if is_over(deadline):
+                    raise _full(of, sent)
+                yield Hear(stand.bell, next_look(stand.listener, deadline, answer.wait.again))
+            elif answer.full:
+                if seconds == 0:
+                    raise _full(of, sent)
+                yield from subscribed(stand.listener, stand.bell, deadline)
+                stand.ready = True
+        stand.kept = NO_PLACE
+    finally:
+        stand.listener.signals.close(stand.signal)
+        if stand.kept:
+            yield items.leave(of._keys, stand.signal.address, items.PUTTERS)
+
+
+def get(of: Queue, most: int, seconds: float | None, lease: float, *, claim: bool = False) -> Operation[list[bytes]]:
+    """Take up to ``most`` members, at least one.
+
+    Raises:
+        queue.Empty: there was none in time.
+        ShutDown: there is none and will be none.
+        QueueConflict, BrokerError: see ``Sender.declare``.
+    """
+    declarations, deadline = 0, deadline_of(seconds)
+    yield from _declare(of)
+    stand = yield from _stand(of)
+    try:
+        while True:
+            address, turn = stand.signal.address, stand.turn(seconds)
+            answer = yield from _take(
+                of, items.get(of._keys, address, most=most, turn=turn, lease=lease, claim=claim), claim=claim
+            )
+            if answer.members:
+                stand.kept = NO_PLACE
+                return list(answer.members)
+            if answer.shut:
+                raise ShutDown(f"queue {of.name!r} is shut down and empty")
+            if answer.undeclared:
+                declarations += 1
+                yield from _declare(of, again=declarations)
+            elif answer.wait is not None:
+                stand.kept = answer.wait.turn
+                if is_over(deadline):
+                    raise standard.Empty
+                yield Hear(stand.bell, next_look(stand.listener, deadline, answer.wait.again))
+            else:
+                if seconds == 0:
+                    raise standard.Empty
+                yield from subscribed(stand.listener, stand.bell, deadline)
+                stand.ready = True
+    finally:
+        stand.listener.signals.close(stand.signal)
+        if stand.kept:
+            yield items.leave(of._keys, stand.signal.address, items.GETTERS)
+
+
+def _take(of: Queue, call: Call[items.Got], *, claim: bool) -> Operation[items.Got]:
+    """Take items; puts back what came for a caller that was cancelled meanwhile."""
+    try:
+        answer: items.Got = yield Take(call)
+    except BaseException as error:
+        late: items.Got | None = getattr(error, "answer", None)
+        if late is not None and late.members and claim:
+            yield items.end_claims(of._keys, [member[:ARRIVAL].decode() for member in late.members], back=True)
+        elif late is not None and late.members:
+            yield items.put_back(of._keys, [(_place_of(of, member), member) for member in late.members])
+        raise
+    return answer
+
+
+def _place_of(of: Queue, member: bytes) -> float:
+    if of.discipline is Discipline.PRIORITY:
+        return priority_of(of._coder.decode(member))
+    return int(member[:ARRIVAL]) * (-1 if of.discipline is Discipline.LIFO else 1)
+
+
+def join(of: Queue) -> Operation[None]:
+    """Wait until all items that were put are counted as finished."""
+    yield from _declare(of)
+    stand = yield from _stand(of)
+    try:
+        yield from subscribed(stand.listener, stand.bell, None)
+        while (yield items.join(of._keys, stand.signal.address)):
+            yield Hear(stand.bell, next_look(stand.listener, None))
+    except BaseException:
+        yield items.leave(of._keys, stand.signal.address, items.JOINERS)
+        raise
+    finally:
+        stand.listener.signals.close(stand.signal)
+
+
+class _Stand:
+    """Where one caller stands: its bell, its signal, and its turn in a line."""
+
+    __slots__ = ("bell", "kept", "listener", "ready", "signal")
+
+    def __init__(self, listener: Listener, bell: Bell) -> None:
+        self.listener = listener
+        self.bell = bell
+        self.signal: Signal = listener.signals.open(bell.ring)
+        self.ready = listener.epoch is not None
+        self.kept = NO_PLACE
+
+    def turn(self, seconds: float | None) -> str:
+        """Return what to ask with: a place in line only for who waits and can be told."""
+        return self.kept or (LAST_PLACE if self.ready and seconds != 0 else NO_PLACE)
+
+
+def _stand(of: Queue) -> Operation[_Stand]:
+    bell = yield MakeBell()
+    return _Stand(of._app._listener, bell)
+
+
+def _declare(of: Queue, *, again: int = 0) -> Operation[None]:
+    sender = of._app._sender
+    if again > DECLARATIONS:
+        raise BrokerError(f"queue {of.name!r} vanishes as often as it is declared; who flushes the server?")
+    if again:
+        sender.looked_at.pop(of.name, None)
+    yield from sender.declare(of.name, queues.ITEMS)
+
+
+def _batch(stored: Sequence[Item], start: int) -> list[Item]:
+    batch: list[Item] = []
+    size = 0
+    for item in stored[start : start + BATCH_ITEMS]:
+        size += len(item[1])
+        if batch and size > BATCH_BYTES:
+            break
+        batch.append(item)
+    return batch
+
+
+def _full(of: Queue, accepted: int) -> standard.Full:
+    error = standard.Full(f"queue {of.name!r} is full (maxsize {of.maxsize})")
+    error.accepted = accepted  # type: ignore[attr-defined]
+    return error
+
+
+class Claim:
+    """An item under a lease, for the length of a ``with`` block: finished at its end, given back where it raises."""
+
+    def __init__(self, of: Queue, seconds: float | None, lease: float) -> None:
+        self._of = of
+        self._seconds = seconds
+        self._lease = lease
+        self._held: Held | None = None
+
+    def __enter__(self) -> Any:
+        return perform(self._open(), self._of._app.broker)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        perform(self._close(error), self._of._app.broker)
+
+    async def __aenter__(self) -> Any:
+        return await aperform(self._open(), self._of._app.broker)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await aperform(self._close(error), self._of._app.broker)
+
+    def _open(self) -> Operation[Any]:
+        (member,) = yield from get(self._of, 1, self._seconds, self._lease, claim=True)
+        self._held = Held(self._of._keys, member[:ARRIVAL].decode(), self._lease)
+        self._of._app._sender.keeper.keep(self._held)
+        try:
+            return self._of._coder.decode(member)
+        except BaseException as error:
+            yield from self._close(error)
+            raise
+
+    def _close(self, error: BaseException | None) -> Operation[None]:
+        held, self._held = self._held, None
+        assert held is not None
+        self._of._app._sender.keeper.drop(held)
+        lost = yield items.end_claims(self._of._keys, [held.claim], back=error is not None)
+        if lost and error is None:
+            raise LeaseLost(f"{held} was lost: its lease of {held.lease:g} s ran out, and others may have the item")
+
+
+def check_most(most: object) -> int:
+    """Return how many items to take at most.
+
+    Raises:
+        InvalidOption: if it is no whole number, or less than one; a ValueError.
+    """
+    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+        raise InvalidOption(f"most {shorten(most)} is no whole number of items, 1 or more")
+    return min(most, BATCH_ITEMS)
