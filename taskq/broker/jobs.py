@@ -54,7 +54,7 @@ def cancel(queue: QueueKeys, unique: str, *, revoke: bool = False, terminate: bo
         terminate: a worker that runs it stops it.
     """
     mode = "t" if terminate else "r" if revoke else ""
-    return make_call(load()["cancel"], queue, (unique, mode), _first_text, first=unique)
+    return make_call(load()["cancel"], queue, (unique, mode, keys.channels(queue.namespace)), _first_text, first=unique)
 
 
 def requeue(queue: QueueKeys, uniques: Sequence[str]) -> Call[int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from taskq.broker.call import Call, make_call
-from taskq.broker.keys import SCHEMA, QueueKeys
+from taskq.broker.keys import SCHEMA, QueueKeys, channels
 from taskq.broker.scripts import load
 from taskq.errors import WrongType, shorten
 from taskq.model.discipline import Discipline
@@ -41,7 +41,27 @@ def declare(
 
 def purge(queue: QueueKeys, limit: int = 100) -> Call[tuple[int, int]]:
     """End up to ``limit`` (at most 100) waiting jobs; answers how many, and how many still wait."""
-    return make_call(load()["purge"], queue, (limit,), lambda reply: (int(reply[0]), int(reply[1])))
+    return make_call(
+        load()["purge"], queue, (limit, channels(queue.namespace)), lambda reply: (int(reply[0]), int(reply[1]))
+    )
+
+
+def wait_room(queue: QueueKeys, address: str, turn: str) -> Call[tuple[str, float] | None]:
+    """Look for room for a job, and have ``address`` told where there is none.
+
+    Answers None if there is; else the turn, which keeps the place when asking again, and the seconds until that.
+    """
+
+    def parse(reply: list[Any]) -> tuple[str, float] | None:
+        return None if reply[0] == b"R" else (reply[1].decode(), int(reply[2]) / 1e6)
+
+    return make_call(load()["wait_room"], queue, (address, turn, META_TTL_MS), parse)
+
+
+def leave_room(queue: QueueKeys, address: str) -> Call[bool]:
+    """Leave the line for room; answers whether it was still there."""
+    arguments = (channels(queue.namespace), address)
+    return make_call(load()["leave_room"], queue, arguments, lambda reply: reply[0] == b"1")
 
 
 def pause(queue: QueueKeys, paused: bool) -> Call[bool]:

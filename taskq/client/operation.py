@@ -6,7 +6,6 @@ An operation is a generator: it yields what it needs done, gets the answer, and 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Coroutine, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
@@ -43,13 +42,6 @@ class Take:
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
-    """Wait so many seconds; the answer is None."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class MakeBell:
     """Have a bell made that wakes this caller; the answer is one."""
 
@@ -67,7 +59,7 @@ class Hear:
     deadline: float | None
 
 
-Need: TypeAlias = Call[Any] | Take | Command[Any] | Enqueue | Pause | MakeBell | Hear
+Need: TypeAlias = Call[Any] | Take | Command[Any] | Enqueue | MakeBell | Hear
 Operation: TypeAlias = Generator[Need, Any, T]
 
 
@@ -93,18 +85,14 @@ def perform(operation: Operation[T], broker: Broker) -> T:
                 answer = broker.enqueue(need.queue, need.batch, forced=need.forced)
             elif isinstance(need, Hear):
                 answer = need.bell.heard(need.deadline)
-            elif isinstance(need, MakeBell):
-                answer = ThreadBell()
             else:
-                time.sleep(need.seconds)
+                answer = ThreadBell()
         except BaseException as error:
             failure = error
 
 
 async def aperform(operation: Operation[T], broker: Broker) -> T:
     """Run an operation to its end in the running event loop and return its answer."""
-    import asyncio
-
     answer: Any = None
     failure: BaseException | None = None
     while True:
@@ -125,12 +113,10 @@ async def aperform(operation: Operation[T], broker: Broker) -> T:
                 answer = await broker.aenqueue(need.queue, need.batch, forced=need.forced)
             elif isinstance(need, Hear):
                 answer = await need.bell.heard(need.deadline)
-            elif isinstance(need, MakeBell):
+            else:
                 from taskq.client.aio import Bell
 
                 answer = Bell()
-            else:
-                await asyncio.sleep(need.seconds)
         except BaseException as error:
             failure = error
 

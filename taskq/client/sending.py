@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import queue as standard
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,8 +13,9 @@ import msgspec
 from taskq.broker import jobs, queues
 from taskq.client.context import current_job
 from taskq.client.keeper import Keeper
+from taskq.client.line import deadline_of, is_over, next_look, subscribed
 from taskq.client.listener import Listener
-from taskq.client.operation import Enqueue, Need, Operation, Pause, perform
+from taskq.client.operation import Enqueue, Hear, MakeBell, Need, Operation, perform
 from taskq.errors import BrokerError, JobConflict, QueueConflict
 from taskq.model.discipline import QueueSpec
 from taskq.model.job import Job, decode_body, split_data
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from taskq.broker.queues import Declared
     from taskq.client.result import AsyncResult
 
-FIRST_PAUSE: Final = 0.005  # seconds between the first two tries at a full queue
-LONGEST_PAUSE: Final = 0.1  # seconds
-GROWTH: Final = 1.5
+LAST_PLACE: Final = "0"  # the turn of who comes new
 DECLARATIONS: Final = 3  # of one queue within one sending; something removes it each time
 
 
@@ -155,8 +153,7 @@ class Sender:
             BrokerError: as ``Session.run``; or the queue vanishes as often as it is declared.
             QueueConflict: see ``declare``.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        done, pause, declarations = "", FIRST_PAUSE, 0
+        deadline, done, declarations, turn = deadline_of(timeout), "", 0, LAST_PLACE
         if letters is None:
             yield from self.declare(queue)
         while True:
@@ -173,12 +170,35 @@ class Sender:
                 if full < 0:
                     return done + letters
                 done += letters[:full]
-                left = LONGEST_PAUSE if deadline is None else deadline - time.monotonic()
-                if left <= 0:
+                if not is_over(deadline):
+                    turn = yield from self._wait_for_room(queue, deadline, turn)
+                if not turn or is_over(deadline):
                     raise self._full(queue, len(done))
-                yield Pause(min(pause, left))
-                pause = min(LONGEST_PAUSE, pause * GROWTH)
             letters = None
+
+    def _wait_for_room(self, queue: str, deadline: float | None, turn: str) -> Operation[str]:
+        """Stand in line until there is room; return the turn, or an empty text after ``deadline``."""
+        keys, listener = self.broker.keys(queue), self.listener
+        bell = yield MakeBell()
+        signal, called = listener.signals.open(bell.ring), False
+        try:
+            yield from subscribed(listener, bell, deadline)
+            while True:
+                place = yield queues.wait_room(keys, signal.address, turn)
+                if place is None:
+                    called = True
+                    return turn
+                turn, again = place
+                yield Hear(bell, next_look(listener, deadline, again))
+                if signal.news:
+                    called = True
+                    return turn
+                if is_over(deadline):
+                    return ""
+        finally:
+            listener.signals.close(signal)
+            if not called:
+                yield queues.leave_room(keys, signal.address)
 
     def _full(self, queue: str, accepted: int) -> standard.Full:
         declared = self.declared.get(queue)

@@ -9,10 +9,12 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from childdriver import eventually
 from handworker import HandWorker
 
 from taskq import JobContext, TaskQ, current_job
 from taskq.broker import jobs
+from taskq.broker.call import Command
 from taskq.broker.finishing import follow_ups
 from taskq.errors import (
     InvalidPriority,
@@ -219,6 +221,27 @@ def test_a_full_queue_blocks_until_there_is_room(app, add):
     HandWorker(app, "small").claim()
     sending.join(DEADLINE)
     assert (sending.is_alive(), small.qsize()) == (False, 1)
+
+
+def test_who_waits_for_room_is_told_first_come_first_served(app, add):
+    small = app.Queue("small", maxsize=1)
+    add.apply_async((0,), queue=small)
+    line, sent = app.broker.keys("small").key("putters"), []
+
+    def send(number):
+        add.apply_async((number,), queue=small)
+        sent.append(number)
+
+    senders = [threading.Thread(target=send, args=(number,), daemon=True) for number in range(1, 6)]
+    for number, sender in enumerate(senders, 1):
+        sender.start()
+        eventually(lambda number=number: app.broker.read(Command(("ZCARD", line), int)) == number, "it stands in line")
+    worker, started = HandWorker(app, "small"), time.monotonic()
+    for number in range(1, 6):
+        worker.claim()
+        eventually(lambda number=number: len(sent) == number, "the next was told")
+    assert sent == [1, 2, 3, 4, 5]
+    assert time.monotonic() - started < 1.5, "none had to look for itself, which the first does after 2 s"
 
 
 @pytest.mark.parametrize("timeout", [0, 0.05])

@@ -1,13 +1,15 @@
 -- cancel: takes a job out before it starts, or marks it revoked if a worker has it.
 -- Flags: allow-oom
 -- Moves: ready | delayed | suspect -> ended
--- KEYS: session jobs ready delayed ended suspect dead quarantine revoked
--- ARGV: seq first id revoke
+-- KEYS: session jobs ready delayed ended suspect dead quarantine revoked meta putters
+-- ARGV: seq first id revoke channels
 --   revoke: '' only takes out, 'r' also revokes, 't' also asks to terminate
 -- Returns: {'C'} taken out, {'L'} with a worker, {'E'} already ending or ended, {'N'} unknown here
 -- include text
 -- include session
 -- include state
+-- include line
+-- include room
 local REVOKED_MS = 86400000 -- a day: longer than a worker holds a job that it was told to drop
 local reply, failure = recall()
 if failure then return failure end
@@ -27,6 +29,7 @@ elseif redis.call('ZSCORE', key_ready, arg_id) or redis.call('ZSCORE', key_delay
   redis.call('ZREM', key_ready, arg_id)
   redis.call('ZREM', key_delayed, arg_id)
   redis.call('ZREM', key_suspect, arg_id)
+  open_room(redis.call('HGET', key_meta, 'maxsize'))
   reply = 'C'
 elseif arg_revoke ~= '' then
   redis.call(arg_revoke == 't' and 'HSET' or 'HSETNX', key_revoked, arg_id, arg_revoke) -- 'r' does not take back 't'

@@ -1,12 +1,14 @@
 -- purge: ends waiting jobs, up to 100 a call.
 -- Flags: allow-oom
 -- Moves: ready | delayed | suspect -> ended
--- KEYS: session ready delayed wake ended suspect
--- ARGV: seq first limit
+-- KEYS: session ready delayed wake ended suspect meta putters
+-- ARGV: seq first limit channels
 -- Returns: {jobs ended, jobs left waiting}
 -- include text
 -- include session
 -- include state
+-- include line
+-- include room
 local reply, failure = recall()
 if failure then return failure end
 if reply then
@@ -23,5 +25,6 @@ for _, source in ipairs({key_ready, key_delayed, key_suspect}) do
   done, left = done + #ids, left + redis.call('ZCARD', source)
 end
 if left == 0 then redis.call('DEL', key_wake) end -- else it may tell of a due time
+open_room(redis.call('HGET', key_meta, 'maxsize'))
 remember(done .. ' ' .. left)
 return {done, left}

@@ -1,7 +1,7 @@
 -- step: settles finished jobs, promotes due ones and claims new ones, in one atomic run.
 -- Flags: allow-oom
 -- Moves: leased -> done | delayed | dead | suspect | ended; delayed -> ready; ready | suspect -> leased | ended | quarantine
--- KEYS: session meta jobs state ready delayed lease workers wake dead ended outbox suspect quarantine revoked then a result key per full settlement
+-- KEYS: session meta jobs state ready delayed lease workers wake dead ended outbox suspect quarantine revoked putters then a result key per full settlement
 -- ARGV: seq first queue worker channels count max_bytes suspects plain full started follow then
 --   plain pairs (id delivery); full sevens (id delivery verdict record ms errors reply); started ids; follow threes (full index, field, message)
 -- Returns: {numbers, letters, then id state data per claimed job}; numbers: now, next due, suspects due, paused, ended, outbox, revoked, ready, suspects claimed (they come first); or {'FENCED'}
@@ -19,6 +19,8 @@
 -- include settle
 -- include promote
 -- include claim
+-- include line
+-- include room
 -- include step_arguments
 local stored, failure = recall()
 if failure then return failure end
@@ -26,7 +28,7 @@ if stored then return rebuild(stored) end
 if not arguments_fit() then return redis.error_reply('TASKQ_ARGS step was given ' .. #ARGV .. ' values that do not fit') end
 if not redis.call('ZSCORE', key_workers, arg_worker) then return {'FENCED'} end
 local now = read_clock()
-local meta = redis.call('HMGET', key_meta, 'discipline', 'seq', 'paused')
+local meta = redis.call('HMGET', key_meta, 'discipline', 'seq', 'paused', 'maxsize')
 local announce, flush = announcer(arg_channels, arg_queue)
 revoked = redis.call('HLEN', key_revoked)
 local letters = {settle_plain(REST + 1, plain)}
@@ -48,6 +50,7 @@ if not paused then
   claim(key_ready, count, max_bytes - bytes, nil, '0', now, claims)
 end
 settle_token(paused, more_due)
+open_room(meta[4])
 local numbers = table.concat({digits(now), first_due(key_delayed), first_due(key_suspect), paused and 1 or 0,
   redis.call('HLEN', key_ended), redis.call('HLEN', key_outbox), revoked, redis.call('ZCARD', key_ready)}, ' ')
 local ids = {}

@@ -5,16 +5,6 @@ local BEATS = 5 -- of a claim within its lease
 local AHEAD = 2 -- how many in a line look again soon, should one that was told have died before it came
 local SOON_US, LATE_US = 2000000, 30000000
 
--- Tells the first of a line, as many as `count`, that it may try again; one that nobody hears for loses its turn.
-local function call_up(place, count)
-  while count > 0 do
-    local address = redis.call('ZRANGE', place, 0, 0)[1]
-    if not address then return end
-    redis.call('ZREM', place, address)
-    if tell(address, '') then count = count - 1 end
-  end
-end
-
 -- Puts an address in line; returns its turn and the microseconds after which it should look again.
 local function line_up(place, address, turn, soonest)
   if turn == '0' then turn = digits(redis.call('HINCRBY', key_tally, 'turn', 1)) end

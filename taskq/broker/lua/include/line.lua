@@ -8,3 +8,13 @@ local function tell(address, news)
   local listeners = redis.pcall('PUBLISH', arg_channels .. token, '~' .. number .. '\n' .. news)
   return type(listeners) == 'number' and listeners > 0
 end
+
+-- Tells the first of a line, as many as `count`, that it may try again; one that nobody hears for loses its turn.
+local function call_up(place, count)
+  while count > 0 do
+    local address = redis.call('ZRANGE', place, 0, 0)[1]
+    if not address then return end
+    redis.call('ZREM', place, address)
+    if tell(address, '') then count = count - 1 end
+  end
+end
