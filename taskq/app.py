@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import os
 import threading
@@ -52,6 +53,7 @@ from taskq.model.signature import Signature, check_task, plain_signature
 
 if TYPE_CHECKING:
     from taskq.broker.broker import Broker
+    from taskq.client import executor as executors
     from taskq.client.aio import AioApp
     from taskq.client.listener import Listener
     from taskq.coordination.event import Event
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from taskq.coordination.primitive import Primitive
     from taskq.coordination.semaphore import BoundedSemaphore, Semaphore
     from taskq.model.serializer import Codec
+    from taskq.model.types import Form
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -169,7 +172,7 @@ class TaskQ:
         def register(decorated: Any) -> Any:
             check_task(decorated)
             name = checked.name or default_name(decorated, self.name)
-            signature = Signature.of(decorated, name=name, skip_first=checked.bind)
+            signature = Signature.of(decorated, name=name, skip_first=checked.bind, forms=self._forms)
             kind = CoroutineTask if inspect.iscoroutinefunction(inspect.unwrap(decorated)) else Task
             made: Task[..., Any] = kind(self, decorated, name, checked, signature)
             self._check_rank(made.queue, made.priority)
@@ -228,7 +231,7 @@ class TaskQ:
         def elsewhere(*_: object, **__: object) -> None:
             raise UnknownTask(f"task {name!r} is known by name only and cannot run here")
 
-        return Task(self, elsewhere, name, check_task_options({"name": name}), plain_signature(name))
+        return Task(self, elsewhere, name, check_task_options({"name": name}), plain_signature(name, self._forms))
 
     # -- queues -------------------------------------------------------------------------------------------------------
 
@@ -333,6 +336,13 @@ class TaskQ:
 
         return self._primitive(BoundedSemaphore(self, name, value, lease))
 
+    @functools.cached_property
+    def _forms(self) -> tuple[Form, ...]:
+        """How this app's own objects travel as arguments and results."""
+        from taskq.coordination.travel import forms_of
+
+        return forms_of(self)
+
     def _primitive(self, made: _Primitive) -> _Primitive:
         """Return the object that is known by this kind and name, else ``made``: threads share what one holds."""
         known = self._primitives.setdefault((type(made), made.name), made)
@@ -343,6 +353,19 @@ class TaskQ:
             )
         assert isinstance(known, type(made))
         return known
+
+    def Executor(self, queue: str | kinds.Queue | None = None) -> executors.Executor:  # noqa: N802
+        """Return a ``concurrent.futures.Executor`` whose calls are jobs.
+
+        Args:
+            queue: where all of them go; else where each task says.
+
+        Raises:
+            InvalidQueueName, QueueConflict: the queue cannot be used.
+        """
+        from taskq.client.executor import Executor
+
+        return Executor(self, queue)
 
     # -- results ------------------------------------------------------------------------------------------------------
 

@@ -75,7 +75,7 @@ class Coder:
 
     def __init__(self, of: Queue) -> None:
         self._of = of
-        self._types = ClassMap()
+        self._types = ClassMap(of._app._forms)
         self._codec = of._app._codec(None)
         self._prefix = self._codec.name.encode() + b";"
         self._ranked = of.discipline is Discipline.PRIORITY

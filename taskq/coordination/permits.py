@@ -8,7 +8,8 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from taskq.broker import permits
-from taskq.broker.permits import LAST_PLACE, NO_PLACE, Conflict, Given, Refused
+from taskq.broker.permits import LAST_PLACE, NO_PLACE, Conflict, Given, Refused, TooMany
+from taskq.broker.session import FORKED
 from taskq.client.keeper import check_lease
 from taskq.client.line import is_over, next_look, subscribed
 from taskq.client.operation import Hear, MakeBell, Operation
@@ -59,6 +60,7 @@ class Permits(Primitive):
     def __init__(self, app: TaskQ, name: str, limit: int, lease: float | None = None) -> None:
         super().__init__(app, name)
         self._limit = limit
+        self._given_lease = lease
         self._lease = app.settings.lease if lease is None else check_lease(lease)
         self._holds: list[Hold] = []
         self._guard = threading.Lock()
@@ -68,8 +70,10 @@ class Permits(Primitive):
         return super()._is_like(other) and isinstance(other, Permits) and other._lease == self._lease
 
     def _check_fork(self) -> None:
-        if self._pid != os.getpid():  # what the parent holds stays the parent's
-            self._holds, self._guard, self._pid = [], threading.Lock(), os.getpid()
+        if self._pid != os.getpid():
+            with FORKED:
+                if self._pid != os.getpid():  # what the parent holds stays the parent's
+                    self._holds, self._guard, self._pid = [], threading.Lock(), os.getpid()
 
     def _take(self, deadline: float | None, *, wait: bool) -> Operation[Hold | None]:
         """Take a permit; None if there is none, or none came before ``deadline``."""
@@ -117,7 +121,7 @@ class Permits(Primitive):
             self._keys, address, limit=self._limit, lease=self._lease, turn=turn, who=self._app._sender.who
         )
 
-    def _give_call(self, addresses: Sequence[str], count: int = 0, *, bounded: bool = False) -> Call[int | None]:
+    def _give_call(self, addresses: Sequence[str], count: int = 0, *, bounded: bool = False) -> Call[int | TooMany]:
         return permits.give(self._keys, addresses, limit=self._limit, lease=self._lease, count=count, bounded=bounded)
 
     def _held(self, address: str, fence: int) -> Hold:

@@ -41,7 +41,7 @@ class ClassMap:
         self._by_name: dict[str, Form | None] = {}
         for form in self._by_class.values():
             # Full names, and short ones for a script's "__main__:Point". One that two classes share names neither.
-            for name in (form.name, form.cls.__qualname__):
+            for name in (form.name, form.cls.__qualname__) if form.short else (form.name,):
                 self._by_name[name] = None if name in self._by_name else form
         hook: Callable[[Any], ormsgpack.Ext] = self._pack_by_walk
         for _ in range(FAST_LEVELS):

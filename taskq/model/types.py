@@ -21,12 +21,14 @@ class Form:
         name: under which it is stored.
         dump: instance -> the plain data, and optionally one more value for ``load``.
         load: what ``dump`` returned -> an equal instance.
+        short: it is found by its bare name, too, as a script's ``__main__:Point`` must be.
     """
 
     cls: type
     name: str
     dump: Callable[[Any], tuple[Any, ...]]
     load: Callable[..., Any]
+    short: bool = True
 
 
 def is_namedtuple(cls: type) -> bool:
