@@ -26,4 +26,4 @@ def job_id(step: str, run: str, url: str) -> str:
 
 
 # At the end, because the tasks need the queues; here at all, because `-A workers.app:app` must know every task.
-from workers import asyncio_tasks, gevent_tasks, process_tasks, thread_tasks  # noqa: E402, F401
+from workers import asyncio_tasks, gevent_tasks, process_tasks, scene, thread_tasks  # noqa: E402, F401

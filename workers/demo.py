@@ -27,6 +27,7 @@ from workers.summary import missing, read_summary
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from taskq import AsyncResult
     from workers.options import Options
 
 TICK = 0.1  # seconds between looks at the run
@@ -112,14 +113,31 @@ def _crawl(given: Options, signals: Signals, store: Store, run: Run) -> None:
             slots_here = POLITE if given.url and pool == "gevent" else slots
             fleet.start(pool, worker_command(pool, slots_here, queue))
         try:
+            _open_scene(run)
             final = _watch(store, run.run, fleet, result.done)
-            _compare(result.result(timeout=RETURN), final)
+            _compare(_returned(result), final)
         except TimeoutError as error:
             raise CrawlError(f"the result of the crawl's job did not come back within {RETURN:g} s") from error
         except (CrawlError, TaskqError):
             for member in fleet.members:
                 print(f"--- {member.log}", tail(member.log, LAST), sep="\n", file=sys.stderr)
             raise
+
+
+def _open_scene(run: Run) -> None:
+    from workers import scene
+
+    try:
+        print(scene.play(run.url, run.run), flush=True)
+    except (TaskqError, OSError) as error:  # a TimeoutError is an OSError
+        raise CrawlError(f"the opening scene failed: {error}") from error
+
+
+def _returned(result: AsyncResult[dict[str, int]]) -> dict[str, int]:
+    failure = result.exception(timeout=RETURN)
+    if failure is not None and not isinstance(failure, TaskqError):  # one of Python's own, which says nothing by itself
+        raise CrawlError(f"the crawl's job failed: {failure.__cause__ or failure}") from failure
+    return result.result()
 
 
 def _watch(store: Store, run: str, fleet: Fleet, ended: Callable[[], bool]) -> Progress:
