@@ -13,7 +13,7 @@ from taskq.broker.scripts import load
 
 BATCH_ITEMS: Final = 1000  # a call, as of jobs
 BATCH_BYTES: Final = 4 * 1024 * 1024  # a call
-ARRIVAL: Final = 16  # digits before an item: the number of its arrival, which is its claim's name, too
+ARRIVAL: Final = 16  # digits before an item: the number of its arrival
 GETTERS, PUTTERS, JOINERS = "g", "p", "j"
 
 
@@ -38,9 +38,10 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Got:
-    """Members that were taken; none if the queue is empty."""
+    """Members that were taken; none if the queue is empty. ``claims`` names those of claimed ones, in order."""
 
     members: Sequence[bytes] = ()
+    claims: Sequence[str] = ()
     wait: Wait | None = None
     shut: bool = False
     undeclared: bool = False
@@ -86,18 +87,29 @@ def end_claims(queue: QueueKeys, claims: Sequence[str], *, back: bool) -> Call[i
     return _end(queue, 0, claims, back=back, parse=lambda reply: 0 if reply[0] == b"E" else int(reply[0]))
 
 
-def keep(queue: QueueKeys, claims: Sequence[str], lease: float) -> Call[list[str]]:
-    """Renew the leases of claims; answers those that are lost."""
+def address_of(queue: QueueKeys, claim: str) -> str:
+    """Return a name for a claim that no other queue has."""
+    return f"{queue.prefix}{claim}"
+
+
+def claim_of(queue: QueueKeys, address: str) -> str:
+    """Return the claim of an address."""
+    return address[len(queue.prefix) :]
+
+
+def keep(queue: QueueKeys, addresses: Sequence[str], lease: float) -> Call[list[str]]:
+    """Renew the leases of claims, given by address; answers those that are lost."""
 
     def parse(reply: list[Any]) -> list[str]:
-        return [claim.decode() for claim in reply]
+        return [address_of(queue, claim.decode()) for claim in reply]
 
+    claims = [claim_of(queue, address) for address in addresses]
     return make_call(load()["keep_claims"], queue, (_us(lease), *claims), parse)
 
 
 def put_back(queue: QueueKeys, members: Sequence[tuple[float, bytes]]) -> Call[int]:
     """Put members that were taken back at their places; answers how many."""
-    arguments: list[Any] = [channels(queue.namespace)]
+    arguments: list[Any] = [channels(queue.namespace), META_TTL_MS]
     for place, member in members:
         arguments += (repr(place), member)
     return make_call(load()["return_items"], queue, arguments, lambda reply: int(reply[0]))
@@ -117,7 +129,7 @@ def join(queue: QueueKeys, address: str) -> Call[int]:
 def close(queue: QueueKeys, *, shutdown: bool | None, drop: bool) -> Call[int]:
     """Shut down or open again (None: neither), and drop what waits; answers how many items were dropped."""
     state = "" if shutdown is None else "1" if shutdown else "0"
-    arguments = (channels(queue.namespace), state, "1" if drop else "0")
+    arguments = (channels(queue.namespace), META_TTL_MS, state, "1" if drop else "0")
     return make_call(load()["close_items"], queue, arguments, lambda reply: int(reply[0]))
 
 
@@ -132,7 +144,7 @@ def stand(queue: QueueKeys) -> Call[Standing]:
 
 
 def _end(queue: QueueKeys, count: int, claims: Sequence[str], *, back: bool, parse: Callable[[Any], Any]) -> Call[Any]:
-    arguments = (channels(queue.namespace), count, "1" if back else "0", *claims)
+    arguments = (channels(queue.namespace), META_TTL_MS, count, "1" if back else "0", *claims)
     return make_call(load()["end_items"], queue, arguments, parse, first=claims[0] if claims else "")
 
 
@@ -151,6 +163,8 @@ def _got(reply: list[Any]) -> Got:
     letter = reply[0]
     if letter == b"I":
         return Got(reply[1:])
+    if letter == b"C":
+        return Got(reply[2::2], [name.decode() for name in reply[1::2]])
     if letter == b"W":
         return Got(wait=_wait(reply[1:]))
     return Got(shut=letter == b"S", undeclared=letter == b"U")

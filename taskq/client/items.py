@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from taskq.broker import items, queues
 from taskq.broker.items import ARRIVAL, BATCH_BYTES, BATCH_ITEMS
+from taskq.client.keeper import Kind
 from taskq.client.line import deadline_of, is_over, next_look, subscribed
 from taskq.client.operation import Hear, MakeBell, Operation, Take, aperform, perform
 from taskq.client.waiting import check_wait
@@ -32,17 +33,24 @@ Item = tuple[str, bytes]  # its place in a priority queue or '', and the codec's
 class Held:
     """One claimed item; see ``Kept``."""
 
-    __slots__ = ("_keys", "address", "claim", "lease", "lost")
+    __slots__ = ("_keys", "address", "claim", "lease")
 
     def __init__(self, keys: QueueKeys, claim: str, lease: float) -> None:
         self._keys = keys
         self.claim = claim
-        self.address = f"{keys.prefix}{claim}"  # the keeper tells those of different queues apart by it
+        self.address = items.address_of(keys, claim)  # the keeper tells those of different queues apart by it
         self.lease = lease
-        self.lost = False
 
     def __str__(self) -> str:
         return f"the claim on item {int(self.claim)} of queue {self._keys.queue!r}"
+
+    kind = Kind.CLAIM
+    limit = 0
+
+    @property
+    def tag(self) -> str:
+        """See ``Kept``."""
+        return self._keys.queue
 
     @property
     def group(self) -> Hashable:
@@ -51,8 +59,10 @@ class Held:
 
     def renewal(self, addresses: Sequence[str]) -> Call[list[str]]:
         """See ``Kept``."""
-        at = len(self._keys.prefix)
-        return items.keep(self._keys, [address[at:] for address in addresses], self.lease)
+        return items.keep(self._keys, addresses, self.lease)
+
+    def lose(self) -> None:
+        """See ``Kept``; the end of the block finds out."""
 
 
 def check_blocking(block: object, timeout: Any) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
 from taskq.errors import InvalidTimeout, TaskqError, shorten
@@ -23,18 +24,36 @@ LONGEST_LEASE: Final = 86_400.0  # seconds
 logger = logging.getLogger(__name__)
 
 
+class Kind(StrEnum):
+    """What is held."""
+
+    PERMIT = "permit"
+    CLAIM = "claim"
+    PLACE = "place"
+
+
 class Kept(Protocol):
     """Something that is held under a lease.
 
     Attributes:
         address: the holder's name at the server.
         lease: seconds.
-        lost: whether the server gave it to somebody else.
     """
 
     address: str
     lease: float
-    lost: bool
+
+    @property
+    def kind(self) -> Kind:
+        """What is held."""
+
+    @property
+    def tag(self) -> str:
+        """The name that its keys share."""
+
+    @property
+    def limit(self) -> int:
+        """Of how many, for permits."""
 
     @property
     def group(self) -> Hashable:
@@ -42,6 +61,9 @@ class Kept(Protocol):
 
     def renewal(self, addresses: Sequence[str]) -> Call[list[str]]:
         """Return the call that renews all of this group; it answers which are lost."""
+
+    def lose(self) -> None:
+        """Take note that the server gave it to somebody else."""
 
 
 class Keeper:
@@ -114,7 +136,7 @@ class Keeper:
             else:
                 for one in held:
                     if one.address in lost and self._kept.pop(one.address, None) is not None:
-                        one.lost = True
+                        one.lose()
                         logger.error("%s was lost: its lease ran out", one, extra={"action": "lease_lost"})
         with self._changed:
             if held:

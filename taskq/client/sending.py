@@ -36,13 +36,14 @@ class Sender:
         broker: where to.
         app: the app's name, for who asks who declared a queue.
         spec_of: tells how this app declared a queue, None if it only knows the name.
+        keeper: renews what this process holds.
     """
 
-    def __init__(self, broker: Broker, app: str, spec_of: Callable[[str], QueueSpec | None]) -> None:
+    def __init__(self, broker: Broker, app: str, spec_of: Callable[[str], QueueSpec | None], keeper: Keeper) -> None:
         self.pid = os.getpid()
         self.broker = broker
         self.listener = Listener(broker)
-        self.keeper = Keeper(broker)
+        self.keeper = keeper
         self.declared: dict[str, Declared] = {}  # those that hold jobs
         self.looked_at: dict[str, Declared] = {}  # the others
         self.who = f"{app[:60]}, {platform.node()[:40]} {self.pid}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from taskq.broker import permits
 from taskq.broker.permits import LAST_PLACE, NO_PLACE, Conflict, Given, Refused, TooMany
 from taskq.broker.session import FORKED
-from taskq.client.keeper import check_lease
+from taskq.client.keeper import Kind, check_lease
 from taskq.client.line import is_over, next_look, subscribed
 from taskq.client.operation import Hear, MakeBell, Operation
 from taskq.coordination.primitive import Primitive, current_owner
@@ -44,6 +44,18 @@ class Hold:
     def __str__(self) -> str:
         return f"{self._of!r}, fence {self.fence},"
 
+    kind = Kind.PERMIT
+
+    @property
+    def tag(self) -> str:
+        """See ``Kept``."""
+        return self._of._keys.queue
+
+    @property
+    def limit(self) -> int:
+        """See ``Kept``."""
+        return self._of._limit
+
     @property
     def group(self) -> Hashable:
         """See ``Kept``."""
@@ -52,6 +64,10 @@ class Hold:
     def renewal(self, addresses: Sequence[str]) -> Call[list[str]]:
         """See ``Kept``."""
         return permits.keep(self._of._keys, addresses, self.lease)
+
+    def lose(self) -> None:
+        """See ``Kept``."""
+        self.lost = True
 
 
 class Permits(Primitive):

@@ -10,11 +10,13 @@ import os
 import selectors
 import signal
 import time
+from collections.abc import Callable
 
 from taskq.errors import ProtocolError
 from taskq.worker.children import Child
 from taskq.worker.dispatch import Dispatcher, Hand
 from taskq.worker.guard import Guard
+from taskq.worker.holdings import Holder
 from taskq.worker.options import WorkerOptions
 from taskq.worker.protocol import PROTOCOL, Frame, Hello, encode_frame
 
@@ -36,6 +38,7 @@ class Nursery:
         selector: watches their sockets; the key's data is a function to call.
         worker: the worker's id.
         version: of this package; a child of another one means that it was upgraded under a running worker.
+        post: runs a function in the loop, from any thread.
     """
 
     def __init__(
@@ -45,18 +48,21 @@ class Nursery:
         selector: selectors.BaseSelector,
         worker: str,
         version: str,
+        post: Callable[[Callable[[], None]], None],
     ) -> None:
         self._options = options
         self._dispatcher = dispatcher
         self._selector = selector
         self._worker = worker
         self._version = version
+        self._post = post
         self._guard = Guard()
         self._start_at = 0.0  # monotonic seconds of the next start; after young deaths
         self._delay = FIRST_DELAY
         self.first_hello: Hello | None = None
         self.outdated = False
         self.stopping = False
+        self.holder: Holder | None = None  # from the moment that the broker is known
 
     # --- starting -----------------------------------------------------------------------------------------------
 
@@ -162,8 +168,20 @@ class Nursery:
             self._dispatcher.done(hand, payload)  # type: ignore[arg-type]  # decoded by its type
         elif kind is Frame.BACK:
             self._dispatcher.back(hand, payload)  # type: ignore[arg-type]
+        elif kind is Frame.HOLDINGS and self.holder is not None:
+            pid = hand.child.pid
+            self.holder.take(pid, payload, lambda address: self._lost(pid, address))  # type: ignore[arg-type]
         elif kind is Frame.HELLO:
             self._greet(hand, payload)  # type: ignore[arg-type]
+
+    def _lost(self, pid: int, address: str) -> None:
+        """Tell a child in the loop, as only there its socket is written."""
+        self._post(lambda: self._tell_lost(pid, address))
+
+    def _tell_lost(self, pid: int, address: str) -> None:
+        for hand in self._dispatcher.hands:
+            if hand.child.pid == pid and not hand.child.ended:
+                hand.child.send(encode_frame(Frame.LOST, [address]))
 
     def _greet(self, hand: Hand, hello: Hello) -> None:
         if hello.error:
@@ -263,6 +281,8 @@ class Nursery:
         if not planned:
             logger.warning("%s", cause, extra={"action": "child_died", "child": child.pid})
         self._dispatcher.bury(hand, running, cause)
+        if self.holder is not None:
+            self.holder.bury(child.pid)
         self._guard.remove(child.pid)
         child.close()
         if not planned and (not hand.ready or (not hand.apart and time.monotonic() - hand.born < YOUNG)):

@@ -32,13 +32,14 @@ class Frame(IntEnum):
     CANCEL = 3  # list of handles: stop these if they run, as revoked
     STOP = 4  # None: no more jobs will come; exit when all given ones are answered
     EXTEND = 5  # reserved: move a job's time limit
+    LOST = IGNORABLE | 6  # list of addresses: leases that jobs held and that ran out
     HELLO = 32  # Hello: the first frame of a child
     DONE = 33  # Done: jobs that ended
     BACK = 34  # list of handles that never started
     PROGRESS = IGNORABLE | 35  # reserved
     CHUNK = IGNORABLE | 36  # reserved: part of a streamed result
     LOG = IGNORABLE | 37  # reserved
-    LOCK = IGNORABLE | 38  # reserved: a lock to renew
+    HOLDINGS = IGNORABLE | 38  # Holdings: leases to renew for jobs, or no more
 
 
 class JobFrame(msgspec.Struct, array_like=True, frozen=True):
@@ -84,6 +85,23 @@ class Done(msgspec.Struct, array_like=True, frozen=True):
     run_us: int
 
 
+class Holding(msgspec.Struct, array_like=True, frozen=True):
+    """Something that a job holds under a lease of ``lease`` seconds; see client.keeper.Kept."""
+
+    kind: str
+    tag: str
+    address: str
+    lease: float
+    limit: int
+
+
+class Holdings(msgspec.Struct, array_like=True, frozen=True):
+    """What jobs began to hold, and addresses of what they gave back."""
+
+    kept: list[Holding]
+    dropped: list[str]
+
+
 class TaskInfo(msgspec.Struct, array_like=True, frozen=True):
     """What a supervisor must know of a task to judge a job whose child it had to kill."""
 
@@ -120,6 +138,8 @@ _decoders: dict[int, msgspec.msgpack.Decoder[Any]] = {
     Frame.HELLO: msgspec.msgpack.Decoder(Hello),
     Frame.DONE: msgspec.msgpack.Decoder(Done),
     Frame.BACK: msgspec.msgpack.Decoder(list[int]),
+    Frame.LOST: msgspec.msgpack.Decoder(list[str]),
+    Frame.HOLDINGS: msgspec.msgpack.Decoder(Holdings),
 }
 
 

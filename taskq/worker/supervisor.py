@@ -28,6 +28,7 @@ from taskq.version import VERSION
 from taskq.worker.claims import Claims
 from taskq.worker.dispatch import Dispatcher
 from taskq.worker.heartbeat import Heartbeat
+from taskq.worker.holdings import Holder
 from taskq.worker.leases import Lease, ServedQueue
 from taskq.worker.nursery import Nursery
 from taskq.worker.options import QueueChoice, WorkerOptions
@@ -79,7 +80,7 @@ class Supervisor:
         self._quit = False
         self._claims = Claims(self.post, self._watch, self)
         self._dispatcher = Dispatcher(self._claims, self.id)
-        self._nursery = Nursery(options, self._dispatcher, self._selector, self.id, VERSION)
+        self._nursery = Nursery(options, self._dispatcher, self._selector, self.id, VERSION, self.post)
         self._broker: Broker | None = None
         self._heartbeat: Heartbeat
         self._reaper: Reaper
@@ -123,6 +124,7 @@ class Supervisor:
         hello = self._first_hello()
         address = parse_url(hello.url) if hello.url else embedded.address()
         broker = self._broker = Broker(address, hello.namespace)
+        self._nursery.holder = Holder(broker)
         times = self.options.times or LeaseTimes(hello.beat, hello.ttl)
         queues = [ServedQueue(choice, broker.keys(choice.name), self.id) for choice in self._choices(hello)]
         self._examine(broker, [queue.name for queue in queues])
@@ -380,6 +382,8 @@ class Supervisor:
     def _close(self) -> None:
         self._nursery.kill_all()
         self._nursery.close()
+        if self._nursery.holder is not None:
+            self._nursery.holder.close()
         if self._claims.queues:
             self._claims.close()
         if self._broker is not None:

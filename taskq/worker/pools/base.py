@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from taskq.worker.answers import Answers
     from taskq.worker.desk import Desk
     from taskq.worker.execution import Execution
+    from taskq.worker.holdings import Keepers
     from taskq.worker.joblog import JobLog
     from taskq.worker.link import Link
 
@@ -42,6 +43,7 @@ class Parts:
     answers: Answers
     joblog: JobLog
     table: SlotTable
+    keepers: Keepers
 
 
 class Slot:
@@ -156,6 +158,8 @@ class Pool(ABC):
             self._desk.recall()
         elif kind is Frame.CANCEL:
             self._cancel(payload)
+        elif kind is Frame.LOST:
+            self._parts.keepers.lose(payload)
         elif kind is Frame.STOP:
             self._stopping = True
             self._wake(self._roster.hail())  # for a pool whose main thread is a slot, and rests
