@@ -188,6 +188,9 @@ class Claims:
         want, suspects = (0, 0) if self.stopping else self._owner.wanted()
         if len(self.queues) > 1 and self._wait.busy and not self._whole and not self._look:
             want = 0  # a job of a higher queue may have come: only a whole round claims
+        if want and not self._weighted and self._is_behind(queue):
+            want = 0  # slots became free since the higher one was asked: they are for what it still has
+            self._look = True
         request, settling = self._take_request(queue)
         if self._weighted and want:
             want = min(want, QUANTUM * queue.choice.weight)
@@ -202,6 +205,15 @@ class Claims:
             lambda reply: self._stepped(queue, worker, request, reply, settling),
             lambda error: self._refused(queue, worker, request, error, settling),
         )  # fmt: skip
+
+    def _is_behind(self, queue: ServedQueue) -> bool:
+        """Tell whether a higher queue had more when it was last asked."""
+        for other in self.queues:
+            if other is queue:
+                return False
+            if other.has_more and not other.blocked_until:
+                return True
+        return False
 
     def _take_request(self, queue: ServedQueue) -> tuple[StepRequest, list[Lease]]:
         whole, plain, full = queue.request, queue.settling, queue.settling_full
@@ -232,6 +244,7 @@ class Claims:
             unique, delivery = claims[i].decode(), state[: state.index(b";")].decode()
             apart = i < 3 * reply.apart
             leases.append(Lease(queue, unique, delivery, state, claims[i + 2], queue.worker, reply.now, apart))
+        queue.has_more = queue.ready > 0 and (bool(leases) or request.count == 0)
         if leases:
             self._owner.claimed(leases)
         if not self._turn and not self._look:

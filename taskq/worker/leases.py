@@ -41,6 +41,7 @@ class ServedQueue:
     settling_full: list[Lease] = field(default_factory=list)
     releases: list[tuple[Lease, int]] = field(default_factory=list)
     ready: int = 0
+    has_more: bool = False  # ready jobs that the last step would have given, had it been asked for more
     next_due: int = 0  # us of the server's clock
     due: bool = False  # that time has passed, and no step has said so
     suspect_due: int = 0
