@@ -9,8 +9,10 @@ TYPE_CHECKING = False  # as in typing, whose import would be most of the time th
 if TYPE_CHECKING:
     from taskq import errors as errors
     from taskq.app import TaskQ as TaskQ
+    from taskq.client.canvas import Signature as Signature
     from taskq.client.context import JobContext as JobContext
     from taskq.client.context import current_job as current_job
+    from taskq.client.executor import Executor as Executor
     from taskq.client.queues import LifoQueue as LifoQueue
     from taskq.client.queues import PriorityQueue as PriorityQueue
     from taskq.client.queues import Queue as Queue
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncResult",
+    "Executor",
     "JobContext",
     "LifoQueue",
     "PriorityQueue",
@@ -32,6 +35,7 @@ __all__ = [
     "RemoteError",
     "ResultSet",
     "Retry",
+    "Signature",
     "Task",
     "TaskQ",
     "TaskqError",
@@ -44,6 +48,8 @@ __all__ = [
 def __getattr__(name: str) -> object:
     homes = {
         "TaskQ": "taskq.app",
+        "Executor": "taskq.client.executor",
+        "Signature": "taskq.client.canvas",
         "JobContext": "taskq.client.context",
         "current_job": "taskq.client.context",
         "LifoQueue": "taskq.client.queues",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import inspect
 import os
 import threading
@@ -29,6 +28,7 @@ from taskq.broker.keys import check_namespace
 from taskq.client import queues as kinds
 from taskq.client import result as handles
 from taskq.client.hooks import Hooks
+from taskq.client.keeper import Keeper
 from taskq.client.naming import default_name, is_same_function
 from taskq.client.operation import Operation, perform
 from taskq.client.options import CallKeywords, TaskKeywords, check_task_options
@@ -56,6 +56,9 @@ if TYPE_CHECKING:
     from taskq.client import executor as executors
     from taskq.client.aio import AioApp
     from taskq.client.listener import Listener
+    from taskq.coordination import lock as locks
+    from taskq.coordination.barrier import Barrier
+    from taskq.coordination.condition import Condition
     from taskq.coordination.event import Event
     from taskq.coordination.lock import Lock, RLock
     from taskq.coordination.primitive import Primitive
@@ -133,6 +136,7 @@ class TaskQ:
         self.default_queue = DEFAULT_QUEUE
         self._new_id = IdGenerator()
         self._current: Sender | None = None
+        self._make_keeper: Callable[[Broker], Keeper] = Keeper  # a worker's children have their supervisor keep
         self._pid = os.getpid()
         self._lock = threading.Lock()
 
@@ -336,9 +340,50 @@ class TaskQ:
 
         return self._primitive(BoundedSemaphore(self, name, value, lease))
 
-    @functools.cached_property
+    def Barrier(  # noqa: N802
+        self,
+        name: str,
+        parties: int,
+        action: Callable[[], object] | None = None,
+        timeout: float | None = None,
+        lease: float | None = None,
+    ) -> Barrier:
+        """Return a handle of the Barrier of that name, with an action and a timeout of its own.
+
+        Args:
+            name: 1 to 100 letters, digits, '.', '_' or '-'.
+            parties: how many wait for one another, 1 or more; the same everywhere.
+            action: called without arguments by the last that comes, before all are released.
+            timeout: seconds that ``wait`` takes where it is given none; None for as long as it takes.
+            lease: seconds after which a party that died breaks the barrier; the app's where None.
+
+        Raises:
+            PrimitiveConflict: this app has it with another number of parties.
+            InvalidName, InvalidOption, InvalidTimeout: an argument cannot be used.
+        """
+        from taskq.coordination.barrier import Barrier
+
+        made = Barrier(self, name, parties, action, timeout, lease)
+        self._primitive(made)  # refuses another number
+        return made
+
+    def Condition(self, name: str, lock: locks.Lock | None = None) -> Condition:  # noqa: N802
+        """Return the Condition of that name; while one is in use here, the same object.
+
+        Args:
+            name: 1 to 100 letters, digits, '.', '_' or '-'.
+            lock: a Lock or RLock of this app, the same everywhere; an RLock of its own where None.
+
+        Raises:
+            PrimitiveConflict: this app has it with another lock.
+            InvalidName, InvalidOption: name or lock cannot be used.
+        """
+        from taskq.coordination.condition import Condition
+
+        return self._primitive(Condition(self, name, lock))
+
     def _forms(self) -> tuple[Form, ...]:
-        """How this app's own objects travel as arguments and results."""
+        """Return how this app's own objects travel as arguments and results."""
         from taskq.coordination.travel import forms_of
 
         return forms_of(self)
@@ -348,8 +393,8 @@ class TaskQ:
         known = self._primitives.setdefault((type(made), made.name), made)
         if not made._is_like(known):
             raise PrimitiveConflict(
-                f"{made!r}: app {self.name!r} has {known!r} with another number or lease; keep one of them, or use "
-                "another name"
+                f"{made!r}: app {self.name!r} has {known!r} with another number, lock or lease; keep one of them, "
+                "or use another name"
             )
         assert isinstance(known, type(made))
         return known
@@ -436,7 +481,7 @@ class TaskQ:
             if sender is None or sender.pid != os.getpid():
                 settings = self.settings
                 broker = Broker(self._find_address(), settings.namespace, deadline=settings.call_deadline)
-                sender = self._current = Sender(broker, self.name, self._spec_of)
+                sender = self._current = Sender(broker, self.name, self._spec_of, self._make_keeper(broker))
             return sender
 
     def _find_address(self) -> Any:

@@ -21,6 +21,7 @@ PREFIX: Final = "TASKQ_"
 # Read by other parts of taskq; whatever begins with TASKQ_LOG belongs to the worker's logging.
 OTHER_VARIABLES: Final = frozenset(
     {
+        "TASKQ_ALLOW_IMPORT",
         "TASKQ_APP",
         "TASKQ_DEBUG",
         "TASKQ_EMBEDDED",
@@ -48,7 +49,7 @@ class Settings:
         result_ttl: seconds that a result is kept.
         max_body: bytes of an encoded job.
         max_result: bytes of an encoded result.
-        exceptions: classes that ``AsyncResult`` raises again where a task raised one of the same name.
+        exceptions: classes beside Python's own that ``AsyncResult`` raises again where a task raised exactly these.
         call_deadline: seconds for which a call is repeated while the server cannot be reached.
         heartbeat: seconds between two renewals of a worker's lease.
         lease: seconds after which a silent worker's jobs go to others.
@@ -138,6 +139,7 @@ _READERS: Final[Mapping[str, Callable[[object], Any]]] = MappingProxyType(
     }
 )
 _ELSEWHERE: Final = tuple(name for name in _READERS if name != "exceptions")  # classes cannot be written in a file
+_OF_COMMANDS: Final = ("app", "allow_import")  # in the file for the command line alone
 _SECRET: Final = frozenset({"url"})  # may hold a password
 
 
@@ -251,8 +253,8 @@ def resolve(
     for key, value in read_project(file).items():
         if key in _ELSEWHERE:
             found.take(key, value, str(file), f"tool.taskq.{key}")
-        elif key != "app":
-            found.unknown(key, ("app", *_ELSEWHERE), f"{file}: tool.taskq key")
+        elif key not in _OF_COMMANDS:
+            found.unknown(key, (*_OF_COMMANDS, *_ELSEWHERE), f"{file}: tool.taskq key")
     found.check()
     defaults = {item.name: "default" for item in fields(Settings) if item.name in _READERS}
     sources = MappingProxyType({"name": "argument"} | defaults | found.sources)

@@ -247,7 +247,7 @@ else:
 
 
 class ShutDown(CoordinationError, _ShutDown):
-    """The queue was shut down: it takes no more items, and has none left for who asks. A ``queue.ShutDown`` from Python 3.13 on."""
+    """The queue was shut down: it takes no more items, and has none left. A ``queue.ShutDown`` from Python 3.13 on."""
 
 
 class WorkerError(TaskqError):

@@ -15,6 +15,7 @@ from taskq.broker.keys import QueueKeys
 from taskq.broker.work import EndedJob, Finish
 from taskq.errors import shorten
 from taskq.model.discipline import check_queue_name
+from taskq.model.following import after_failure
 from taskq.model.job import FLAG_IGNORE_RESULT, Body, Job, check_job_id, decode_body, decode_state, split_data
 from taskq.model.outcome import RECORD_VERSION, Ending, ErrorInfo, Record, add_error, encode_record
 
@@ -58,7 +59,8 @@ def finish_of(job: EndedJob, now_us: int, queue: str) -> Finish:
         body, reply, enqueued_us, ignored = Body("", b""), "", 0, False
     if job.reason in _REASONS:
         text = text.format(crashes=state.crashes, losses=state.losses, defers=state.defers, task=body.task)
-    error = ErrorInfo(name, f"job {queue}/{job.unique}: {text}")
+    job_id = f"{queue}/{job.unique}"
+    error = ErrorInfo(name, f"job {job_id}: {text}")
     record = Record(
         RECORD_VERSION, ending, error=error, task=body.task, attempt=state.attempts + state.crashes + state.losses,
         enqueued_us=enqueued_us, finished_us=now_us,
@@ -67,7 +69,7 @@ def finish_of(job: EndedJob, now_us: int, queue: str) -> Finish:
     return Finish(
         job.unique, job.reason, encode_record(record) if keep else b"", ttl_ms(body), reply, dead,
         add_error(state.errors, error) if dead else b"",
-        [] if ending is Ending.CANCELLED else follow_ups(body.meta.get("link_error", ())),
+        [] if ending is Ending.CANCELLED else follow_ups(after_failure(body.meta, job_id, body.task, ending, error)),
     )  # fmt: skip
 
 

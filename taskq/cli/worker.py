@@ -11,6 +11,7 @@ import click
 
 from taskq.cli import output, values
 from taskq.cli.target import app_option, require_target
+from taskq.config import find_project, read_project
 from taskq.errors import InvalidOption, MissingDependency, shorten
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 @click.option("--log-format", default="text", show_default=True, envvar="TASKQ_LOG_FORMAT", metavar="FORMAT",
               help="text or json.")  # fmt: skip
 @click.option("--job-logs/--no-job-logs", default=True, help="Log the start and success of each job, or only trouble.")
+@click.option("--allow-import", multiple=True, metavar="PATTERN",
+              help="Run plain functions of modules such as 'shop.*' for app.Executor; else TASKQ_ALLOW_IMPORT, else "
+                   "[tool.taskq] allow_import. Default: none.")  # fmt: skip
 @click.option("--drain", is_flag=True, help="Exit once every queue is empty and nothing runs.")
 def worker(
     *,
@@ -56,6 +60,7 @@ def worker(
     log_level: str,
     log_format: str,
     job_logs: bool,
+    allow_import: tuple[str, ...],
     drain: bool,
 ) -> int:
     """Run jobs until stopped.
@@ -84,6 +89,7 @@ def worker(
         log_level=level,
         log_format=log_format,
         job_logs=job_logs,
+        allow_import=_allowed(allow_import),
         drain=drain,
     )
     options = _with_app(options)
@@ -141,6 +147,21 @@ def _queues(text: str | None) -> tuple[QueueChoice, ...]:
     for name in dict.fromkeys(twice):
         output.complain(f"--queues names {name} more than once; it is served once")
     return choices
+
+
+def _allowed(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the patterns of the option, else of the variable, else of pyproject.toml."""
+    from taskq.worker.options import parse_patterns
+
+    variable = os.environ.get("TASKQ_ALLOW_IMPORT", "").strip()
+    if given or variable:
+        return parse_patterns(given or (variable,))
+    file = find_project()
+    listed = read_project(file).get("allow_import", ())
+    texts = [listed] if isinstance(listed, str) else listed
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise InvalidOption(f"{file}: tool.taskq.allow_import {shorten(listed)} must be a list of texts")
+    return parse_patterns(texts)
 
 
 def _checked_name(name: str) -> str:

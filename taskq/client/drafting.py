@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from taskq.client.canvas import Signature
 from taskq.client.context import current_job
 from taskq.client.hooks import Sending
 from taskq.client.operation import Operation
 from taskq.client.options import CallOptions, check_delay, check_expires, check_meta, check_room
 from taskq.errors import BadArguments, InvalidOption, InvalidPriority, PayloadTooLarge, shorten
 from taskq.model.discipline import Discipline, check_priority
+from taskq.model.following import CODECS, TAKES
 from taskq.model.job import FLAG_IGNORE_RESULT, Job, check_job_id, encode_body, encode_header
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from taskq.client.options import Links
     from taskq.client.sending import Sender
     from taskq.client.task import Task
+    from taskq.model.following import FollowUp
 
 MAX_ID: Final = 64  # characters of a job id
 
@@ -66,7 +69,10 @@ def draft(
     add_hook_headers(task, meta, queue, unique, args, kwargs)
     for key, links in (("link", options.link), ("link_error", options.link_error)):
         if links is not None:
-            meta[key] = yield from _follow_ups(sender, links, queue, unique, key, meta)
+            meta[key], takes = yield from _follow_ups(sender, _listed(links, key), queue, unique, key, meta)
+            if takes:
+                _check_passing(task, key, takes)
+                meta.setdefault(TAKES, {})[key] = list(takes)
     payload = task.signature.encode_arguments(task.codec, args, kwargs)
     body = check_size(task, encode_body(task.name, payload, task.codec.name, meta))
     declared = yield from sender.declare(queue)
@@ -151,15 +157,23 @@ def add_hook_headers(
 
 
 def _follow_ups(
-    sender: Sender, links: Links, queue: str, unique: str, kind: str, meta: dict[str, Any]
-) -> Operation[list[tuple[str, str, int, bytes]]]:
-    """Return queue, unique, delay and data of each follow-up; its id derives from the parent's, so it is made once."""
-    found = []
-    for number, link in enumerate(links if isinstance(links, list) else [links]):
-        task, args, kwargs = _link_parts(link, kind)
-        args, kwargs = task.signature.bind(args, kwargs)
-        parent = f"{queue}/{unique}"
-        origin = {"parent": parent, "root": meta.get("root", parent)}
+    sender: Sender, calls: Sequence[Signature], queue: str, unique: str, kind: str, meta: dict[str, Any]
+) -> Operation[tuple[list[FollowUp], dict[int, Task[..., Any]]]]:
+    """Return the follow-ups, and by number the tasks of those that are given a value.
+
+    The id of each derives from the parent's, so it is made once.
+    """
+    found: list[FollowUp] = []
+    takes: dict[int, Task[..., Any]] = {}
+    parent = f"{queue}/{unique}"
+    origin = {"parent": parent, "root": meta.get("root", parent)}
+    for number, call in enumerate(calls):
+        task = call.task
+        if call.immutable:
+            args, kwargs = task.signature.bind(call.args, call.kwargs)
+        else:
+            args, kwargs = task.signature.bind_rest(call.args, call.kwargs)
+            takes[number] = task
         payload = task.signature.encode_arguments(task.codec, args, kwargs)
         body = encode_body(task.name, payload, task.codec.name, origin)
         declared = yield from sender.declare(task.queue)
@@ -167,18 +181,46 @@ def _follow_ups(
         flags = FLAG_IGNORE_RESULT if task.ignore_result else ""
         head = encode_header("", flags, expires_ms, rank(declared, None, task.priority))
         found.append((task.queue, _derived_id(unique, kind, number), 0, head.encode() + body))
-    return found
+    return found, takes
 
 
-def _link_parts(link: Any, kind: str) -> tuple[Task[..., Any], Sequence[Any], Mapping[str, Any]]:
+def _listed(links: Links, kind: str) -> list[Signature]:
+    """Return what was given as calls.
+
+    Raises:
+        InvalidOption: one of them is none.
+    """
+    return [_call_of(link, kind) for link in (links if isinstance(links, list) else [links])]
+
+
+def _call_of(link: Any, kind: str) -> Signature:
     from taskq.client.task import Task
 
+    if isinstance(link, Signature):
+        return link
     parts = (link,) if isinstance(link, Task) else link
     if isinstance(parts, tuple) and 1 <= len(parts) <= 3 and isinstance(parts[0], Task):
         args, kwargs = parts[1] if len(parts) > 1 else (), parts[2] if len(parts) > 2 else {}
         if isinstance(args, list | tuple) and isinstance(kwargs, Mapping):
-            return parts[0], args, kwargs
-    raise InvalidOption(f"{kind} {shorten(link)} is no task, (task, args) or (task, args, kwargs)")
+            return Signature(parts[0], tuple(args), kwargs, immutable=True)
+    raise InvalidOption(
+        f"{kind} {shorten(link)} is no task, task.s(...), task.si(...), (task, args) or (task, args, kwargs)"
+    )
+
+
+def _check_passing(parent: Task[..., Any], kind: str, takes: Mapping[int, Task[..., Any]]) -> None:
+    """Refuse to pass a value on to a task that could not read it.
+
+    Raises:
+        InvalidOption: naming both serializers.
+    """
+    for task in takes.values():
+        given, read = (parent.codec.name if kind == "link" else task.codec.name), task.codec.name
+        if given != read or read not in CODECS:
+            raise InvalidOption(
+                f"{kind} {task.name}.s(): a value written by serializer {given!r} cannot be passed on to a task that "
+                f"reads {read!r}; use si(), or give both tasks the serializer '' or 'json'"
+            )
 
 
 def _derived_id(unique: str, kind: str, number: int) -> str:

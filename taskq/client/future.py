@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 R = TypeVar("R")
 OVER: Final = frozenset({FINISHED, CANCELLED_AND_NOTIFIED})
@@ -65,6 +65,27 @@ class LightFuture(Future[R]):
 
     def _stand_down(self) -> None:
         """Want no more news, unless there is a callback or waiter left."""
+
+    def set_result(self, result: R) -> NoReturn:  # noqa: ARG002 (the contract's name)
+        """Refuse: only the worker that runs the job says how it ended.
+
+        Raises:
+            concurrent.futures.InvalidStateError: always.
+        """
+        raise self._refusal("set_result")
+
+    def set_exception(self, exception: BaseException | None) -> NoReturn:  # noqa: ARG002 (the contract's name)
+        """Refuse, as ``set_result``."""
+        raise self._refusal("set_exception")
+
+    def set_running_or_notify_cancel(self) -> NoReturn:
+        """Refuse, as ``set_result``."""
+        raise self._refusal("set_running_or_notify_cancel")
+
+    def _refusal(self, method: str) -> InvalidStateError:
+        return InvalidStateError(
+            f"{method}() of {self!r}: only its worker says how a job ends; cancel() it, or make a Future of your own"
+        )
 
     def add_done_callback(self, fn: Callable[[Future[R]], object]) -> None:
         """Call ``fn`` with this result when the job has ended, at once if it has; nothing is waited for here."""

@@ -13,7 +13,17 @@ from taskq.client.keeper import Kind
 from taskq.client.line import deadline_of, is_over, next_look, subscribed
 from taskq.client.operation import Hear, MakeBell, Operation, Take, aperform, perform
 from taskq.client.waiting import check_wait
-from taskq.errors import BrokerError, InvalidOption, InvalidPriority, LeaseLost, ShutDown, shorten
+from taskq.errors import (
+    BrokerError,
+    BrokerUnavailable,
+    Indeterminate,
+    InvalidOption,
+    InvalidPriority,
+    LeaseLost,
+    ShutDown,
+    TaskqError,
+    shorten,
+)
 from taskq.model.classmap import ClassMap
 from taskq.model.discipline import Discipline, check_priority
 
@@ -33,16 +43,17 @@ Item = tuple[str, bytes]  # its place in a priority queue or '', and the codec's
 class Held:
     """One claimed item; see ``Kept``."""
 
-    __slots__ = ("_keys", "address", "claim", "lease")
+    __slots__ = ("_arrival", "_keys", "address", "claim", "lease")
 
-    def __init__(self, keys: QueueKeys, claim: str, lease: float) -> None:
+    def __init__(self, keys: QueueKeys, claim: str, member: bytes, lease: float) -> None:
         self._keys = keys
+        self._arrival = int(member[:ARRIVAL])
         self.claim = claim
         self.address = items.address_of(keys, claim)  # the keeper tells those of different queues apart by it
         self.lease = lease
 
     def __str__(self) -> str:
-        return f"the claim on item {int(self.claim)} of queue {self._keys.queue!r}"
+        return f"the claim on item {self._arrival} of queue {self._keys.queue!r}"
 
     kind = Kind.CLAIM
     limit = 0
@@ -85,7 +96,7 @@ class Coder:
 
     def __init__(self, of: Queue) -> None:
         self._of = of
-        self._types = ClassMap(of._app._forms)
+        self._types = ClassMap(of._app._forms())
         self._codec = of._app._codec(None)
         self._prefix = self._codec.name.encode() + b";"
         self._ranked = of.discipline is Discipline.PRIORITY
@@ -140,32 +151,23 @@ def put(of: Queue, stored: Sequence[Item], seconds: float | None) -> Operation[N
     stand = yield from _stand(of)
     try:
         while sent < len(stored):
-            batch = _batch(stored, sent)
-            answer: items.Put = yield items.put(of._keys, stand.signal.address, batch, stand.turn(seconds))
+            batch, turn = _batch(stored, sent), stand.turn(seconds)
+            answer: items.Put = yield from stand.ask(items.put(of._keys, stand.signal.address, batch, turn), turn)
             sent += answer.accepted
             if answer.shut:
                 raise ShutDown(f"queue {of.name!r} is shut down and takes no more items")
             if answer.undeclared:
                 declarations += 1
                 yield from _declare(of, again=declarations)
-            elif answer.wait is not None:
-                stand.kept = answer.wait.turn
+            elif answer.wait is not None or answer.full:
                 if is_over(deadline):
                     raise _full(of, sent)
-                yield Hear(stand.bell, next_look(stand.listener, deadline, answer.wait.again))
-            elif answer.full:
-                if seconds == 0:
-                    raise _full(of, sent)
-                yield from subscribed(stand.listener, stand.bell, deadline)
-                stand.ready = True
-        stand.kept = NO_PLACE
+                yield from stand.wait(answer.wait, deadline)
     finally:
-        stand.listener.signals.close(stand.signal)
-        if stand.kept:
-            yield items.leave(of._keys, stand.signal.address, items.PUTTERS)
+        yield from stand.leave(of, items.PUTTERS)
 
 
-def get(of: Queue, most: int, seconds: float | None, lease: float, *, claim: bool = False) -> Operation[list[bytes]]:
+def get(of: Queue, most: int, seconds: float | None, lease: float) -> Operation[list[bytes]]:
     """Take up to ``most`` members, at least one.
 
     Raises:
@@ -173,89 +175,123 @@ def get(of: Queue, most: int, seconds: float | None, lease: float, *, claim: boo
         ShutDown: there is none and will be none.
         QueueConflict, BrokerError: see ``Sender.declare``.
     """
+    answer = yield from _get(of, most, seconds, lease, claim=False)
+    return list(answer.members)
+
+
+def _get(of: Queue, most: int, seconds: float | None, lease: float, *, claim: bool) -> Operation[items.Got]:
     declarations, deadline = 0, deadline_of(seconds)
     yield from _declare(of)
     stand = yield from _stand(of)
     try:
         while True:
-            address, turn = stand.signal.address, stand.turn(seconds)
-            answer = yield from _take(
-                of, items.get(of._keys, address, most=most, turn=turn, lease=lease, claim=claim), claim=claim
-            )
+            turn = stand.turn(seconds)
+            call = items.get(of._keys, stand.signal.address, most=most, turn=turn, lease=lease, claim=claim)
+            answer: items.Got = yield from stand.ask(call, turn, of)
             if answer.members:
-                stand.kept = NO_PLACE
-                return list(answer.members)
+                return answer
             if answer.shut:
                 raise ShutDown(f"queue {of.name!r} is shut down and empty")
             if answer.undeclared:
                 declarations += 1
                 yield from _declare(of, again=declarations)
-            elif answer.wait is not None:
-                stand.kept = answer.wait.turn
+            else:
                 if is_over(deadline):
                     raise standard.Empty
-                yield Hear(stand.bell, next_look(stand.listener, deadline, answer.wait.again))
-            else:
-                if seconds == 0:
-                    raise standard.Empty
-                yield from subscribed(stand.listener, stand.bell, deadline)
-                stand.ready = True
+                yield from stand.wait(answer.wait, deadline)
     finally:
-        stand.listener.signals.close(stand.signal)
-        if stand.kept:
-            yield items.leave(of._keys, stand.signal.address, items.GETTERS)
+        yield from stand.leave(of, items.GETTERS)
 
 
-def _take(of: Queue, call: Call[items.Got], *, claim: bool) -> Operation[items.Got]:
-    """Take items; puts back what came for a caller that was cancelled meanwhile."""
-    try:
-        answer: items.Got = yield Take(call)
-    except BaseException as error:
-        late: items.Got | None = getattr(error, "answer", None)
-        if late is not None and late.members and claim:
-            yield items.end_claims(of._keys, [member[:ARRIVAL].decode() for member in late.members], back=True)
-        elif late is not None and late.members:
-            yield items.put_back(of._keys, [(_place_of(of, member), member) for member in late.members])
-        raise
-    return answer
+def _give_back(of: Queue, late: items.Got) -> Operation[None]:
+    """Put back what came for a caller that was cancelled meanwhile."""
+    if late.claims:
+        yield items.end_claims(of._keys, late.claims, back=True)
+    elif late.members:
+        yield items.put_back(of._keys, [(_place_of(of, member), member) for member in late.members])
 
 
 def _place_of(of: Queue, member: bytes) -> float:
     if of.discipline is Discipline.PRIORITY:
-        return priority_of(of._coder.decode(member))
+        try:
+            return priority_of(of._coder.decode(member))
+        except TaskqError:
+            return 0.0  # it cannot be read here, by others perhaps: it is not lost, but its place is
     return int(member[:ARRIVAL]) * (-1 if of.discipline is Discipline.LIFO else 1)
 
 
 def join(of: Queue) -> Operation[None]:
     """Wait until all items that were put are counted as finished."""
     yield from _declare(of)
-    stand = yield from _stand(of)
+    bell, listener = (yield MakeBell()), of._app._listener
+    signal = listener.signals.open(bell.ring)
     try:
-        yield from subscribed(stand.listener, stand.bell, None)
-        while (yield items.join(of._keys, stand.signal.address)):
-            yield Hear(stand.bell, next_look(stand.listener, None))
+        yield from subscribed(listener, bell, None)
+        while (yield items.join(of._keys, signal.address)):
+            yield Hear(bell, next_look(listener, None))
+    except (BrokerUnavailable, Indeterminate):
+        raise
     except BaseException:
-        yield items.leave(of._keys, stand.signal.address, items.JOINERS)
+        yield items.leave(of._keys, signal.address, items.JOINERS)
         raise
     finally:
-        stand.listener.signals.close(stand.signal)
+        listener.signals.close(signal)
 
 
 class _Stand:
     """Where one caller stands: its bell, its signal, and its turn in a line."""
 
-    __slots__ = ("bell", "kept", "listener", "ready", "signal")
+    __slots__ = ("_bell", "_kept", "_lined_up", "_listener", "_ready", "signal")
 
     def __init__(self, listener: Listener, bell: Bell) -> None:
-        self.listener = listener
-        self.bell = bell
+        self._listener = listener
+        self._bell = bell
         self.signal: Signal = listener.signals.open(bell.ring)
-        self.ready = listener.epoch is not None
-        self.kept = NO_PLACE
+        self._ready = listener.epoch is not None
+        self._kept = NO_PLACE
+        self._lined_up = False  # whether the server may know the address
 
     def turn(self, seconds: float | None) -> str:
         """Return what to ask with: a place in line only for who waits and can be told."""
-        return self.kept or (LAST_PLACE if self.ready and seconds != 0 else NO_PLACE)
+        return self._kept or (LAST_PLACE if self._ready and seconds != 0 else NO_PLACE)
+
+    def ask(self, call: Call[Any], turn: str, taker: Queue | None = None) -> Operation[Any]:
+        """Run a call that may take a place in line; what it takes off ``taker`` is not lost if it is cancelled."""
+        self._lined_up = self._lined_up or turn != NO_PLACE  # also if its answer never comes
+        try:
+            answer = yield Take(call) if taker is not None else call
+        except (BrokerUnavailable, Indeterminate):
+            self._lined_up = False  # to leave would mean to wait as long again
+            raise
+        except BaseException as error:
+            late: items.Got | None = getattr(error, "answer", None)
+            if late is not None and taker is not None:
+                yield from _give_back(taker, late)
+            raise
+        if answer.wait is not None:
+            self._kept = answer.wait.turn
+        elif not answer.undeclared:
+            self._lined_up = False
+        return answer
+
+    def wait(self, place: items.Wait | None, deadline: float | None) -> Operation[None]:
+        """Wait until it is time to ask again; who has no place in line is seen to be told first."""
+        if place is None:
+            yield from subscribed(self._listener, self._bell, deadline)
+            self._ready = True
+            return
+        at = next_look(self._listener, deadline, place.again)
+        while (yield Hear(self._bell, at)):
+            news = [self.signal.news.popleft() for _ in range(len(self.signal.news))]
+            if not news or b"" in news:
+                return
+            at = min(at, next_look(self._listener, deadline, int(news[-1]) / 1e6))  # now at the head of the line
+
+    def leave(self, of: Queue, line: str) -> Operation[None]:
+        """Leave nothing behind."""
+        self._listener.signals.close(self.signal)
+        if self._lined_up:
+            yield items.leave(of._keys, self.signal.address, line)
 
 
 def _stand(of: Queue) -> Operation[_Stand]:
@@ -315,8 +351,9 @@ class Claim:
         await aperform(self._close(error), self._of._app.broker)
 
     def _open(self) -> Operation[Any]:
-        (member,) = yield from get(self._of, 1, self._seconds, self._lease, claim=True)
-        self._held = Held(self._of._keys, member[:ARRIVAL].decode(), self._lease)
+        got = yield from _get(self._of, 1, self._seconds, self._lease, claim=True)
+        member = got.members[0]
+        self._held = Held(self._of._keys, got.claims[0], member, self._lease)
         self._of._app._sender.keeper.keep(self._held)
         try:
             return self._of._coder.decode(member)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict, TypeVar
 
 from taskq.client.hooks import can_travel
 from taskq.client.waiting import LONGEST
@@ -19,14 +19,19 @@ from taskq.model.discipline import check_priority
 from taskq.model.retry import RetryPolicy, check_backoff, check_jitter, check_max_retries
 
 if TYPE_CHECKING:
+    from taskq.client.canvas import Signature
     from taskq.client.queues import Queue
     from taskq.client.task import Task
 
     Link: TypeAlias = (
-        Task[..., Any] | tuple[Task[..., Any], Sequence[Any]] | tuple[Task[..., Any], Sequence[Any], Mapping[str, Any]]
+        Signature
+        | Task[..., Any]
+        | tuple[Task[..., Any], Sequence[Any]]
+        | tuple[Task[..., Any], Sequence[Any], Mapping[str, Any]]
     )
     Links: TypeAlias = Link | list[Link]
 
+E = TypeVar("E", bound=BaseException)
 MAX_DELAY: Final = 10 * 366 * 86_400.0  # seconds: ten years; what is due later is a mistake in a unit
 DEFAULT_RETRIES: Final = 3  # of a task that says what to retry on, but not how often
 _POLICY: Final = RetryPolicy()
@@ -48,9 +53,9 @@ class CallKeywords(TypedDict, total=False):
         result_ttl: seconds that the result is kept; 0 keeps none.
         time_limit: seconds that it may run.
         headers: plain data under text keys, for hooks and the job itself.
-        link: jobs to make when it succeeded: a task, ``(task, args)``, ``(task, args, kwargs)``, or a list of such.
-            They run with exactly these arguments.
-        link_error: likewise, when it ended otherwise but was not cancelled.
+        link: jobs to make when it succeeded: ``task.s(...)``, which gets the result before its arguments; or, to be
+            called with exactly these, ``task.si(...)``, a task, ``(task, args)``, ``(task, args, kwargs)``; or a list.
+        link_error: likewise, when it ended otherwise but was not cancelled; ``task.s(...)`` gets the failure.
         timeout: seconds to wait for room in a full queue; 0 refuses at once, None waits as long as it takes.
     """
 
@@ -113,6 +118,7 @@ class TaskOptions:
     priority: float | None
     retry: RetryPolicy
     retry_types: tuple[type[BaseException], ...]
+    raises: tuple[type[Exception], ...]
     time_limit: float | None
     expires: float | None
     ignore_result: bool
@@ -147,6 +153,8 @@ class TaskKeywords(TypedDict, total=False):
         priority: of its jobs on priority queues; lower leaves first.
         max_retries: attempts after the first one; 0, or 3 where ``retry_on`` is given.
         retry_on: exception class or classes after which it is tried again; any ``Exception`` where left out.
+        raises: exception class or classes of the app's own that come back as themselves, not as RemoteError; exactly
+            these, no subclasses. Python's own always do.
         backoff: seconds before the first retry; each later one waits twice as long.
         jitter: share of the delay that is left to chance, 0 to 1.
         time_limit: seconds that a job may run.
@@ -163,6 +171,7 @@ class TaskKeywords(TypedDict, total=False):
     priority: float
     max_retries: int
     retry_on: type[BaseException] | tuple[type[BaseException], ...]
+    raises: type[Exception] | tuple[type[Exception], ...]
     backoff: float
     jitter: float
     time_limit: float | None
@@ -183,7 +192,7 @@ def check_task_options(given: Mapping[str, Any]) -> TaskOptions:
     name, priority, expires = given.get("name"), given.get("priority"), given.get("expires")
     if name is not None and (not isinstance(name, str) or TASK_NAME.fullmatch(name) is None):
         raise InvalidOption(f"task name {shorten(name)}: 1 to 200 letters, digits, '_', '.', ':' or '-', no '-' first")
-    types = _classes(given.get("retry_on", Exception))
+    types = _classes("retry_on", given.get("retry_on", Exception), BaseException)
     retries = given.get("max_retries")
     if retries is None:
         retries = DEFAULT_RETRIES if "retry_on" in given else 0
@@ -202,6 +211,7 @@ def check_task_options(given: Mapping[str, Any]) -> TaskOptions:
         priority=None if priority is None else check_priority(priority),
         retry=policy,
         retry_types=types,
+        raises=_classes("raises", given.get("raises", ()), Exception),
         time_limit=_limit(given.get("time_limit"), InvalidOption),
         expires=None if expires is None else _seconds("expires", expires, InvalidOption),
         ignore_result=_flag("ignore_result", given.get("ignore_result", False)) or ttl == 0,
@@ -211,11 +221,12 @@ def check_task_options(given: Mapping[str, Any]) -> TaskOptions:
     )
 
 
-def _classes(value: Any) -> tuple[type[BaseException], ...]:
+def _classes(name: str, value: Any, base: type[E]) -> tuple[type[E], ...]:
     found = value if isinstance(value, tuple | list) else (value,)
     for one in found:
-        if not isinstance(one, type) or not issubclass(one, BaseException):
-            raise InvalidOption(f"retry_on {shorten(one)} is no exception class; give a class or a tuple of classes")
+        if not isinstance(one, type) or not issubclass(one, base):
+            kind = "no exception class" if base is BaseException else f"no subclass of {base.__name__}"
+            raise InvalidOption(f"{name} {shorten(one)} is {kind}; give a class or a tuple of classes")
     return tuple(found)
 
 

@@ -93,16 +93,20 @@ class Poller:
 
     def _run(self) -> None:
         while (due := self._wait()) is not None:
-            try:
-                self._round(due)
-            except TaskqError as error:  # after the whole deadline: whoever waits is told, and may wait again
-                self._registry.give_up(error, due)
-            except Exception:
-                logger.exception("reading results failed", extra={"action": "poll_failed"})
-            with self._changed:
-                for watch in due:
-                    if self._registry.active(watch):
-                        self._schedule(watch, self._next_interval(watch))
+            self._serve(due)
+            del due  # while this thread sleeps it must not keep results alive
+
+    def _serve(self, due: list[Watch]) -> None:
+        try:
+            self._round(due)
+        except TaskqError as error:  # after the whole deadline: whoever waits is told, and may wait again
+            self._registry.give_up(error, due)
+        except Exception:
+            logger.exception("reading results failed", extra={"action": "poll_failed"})
+        with self._changed:
+            for watch in due:
+                if self._registry.active(watch):
+                    self._schedule(watch, self._next_interval(watch))
 
     def _wait(self) -> list[Watch] | None:
         with self._changed:

@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import ast
+import builtins
+import contextlib
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from taskq.client.naming import default_name
 from taskq.errors import JobError, RemoteError, TaskqError, UnknownOrExpired, shorten
-from taskq.model.outcome import RECORD_VERSION, Ending, ErrorInfo, Record, decode_record, exception_of
+from taskq.model.outcome import RECORD_VERSION, Ending, ErrorInfo, Record, decode_record, exception_of, type_name
 from taskq.model.signature import plain_signature
 
 if TYPE_CHECKING:
     from taskq.app import TaskQ
     from taskq.client.task import Task
+
+# Python's own exceptions by name: a fixed table, so that a name from a record never leads anywhere else. Without those
+# that steer generators: raised out of a future they would end somebody's loop, and asyncio refuses them.
+_BUILTINS: Final[Mapping[str, type[Exception]]] = MappingProxyType(
+    {
+        name: cls
+        for name, cls in vars(builtins).items()
+        if isinstance(cls, type) and issubclass(cls, Exception) and name not in {"StopIteration", "StopAsyncIteration"}
+    }
+)
+
+
+class _Shown(str):
+    """A key of which only its ``repr`` is known."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def read_record(data: bytes, job_id: str) -> Record:
@@ -35,26 +60,56 @@ def open_record(
     app: TaskQ, record: Record, job_id: str, task: Task[..., Any] | None
 ) -> tuple[Any, BaseException | None]:
     """Return the value of a job that succeeded and None, or None and what its waiters get raised."""
-    if record.ending != Ending.SUCCEEDED:
-        return None, _raised_again(exception_of(record, job_id), app.settings.exceptions)
     if task is None:
         task = app.tasks.get(record.task)
-    signature = task.signature if task is not None else plain_signature(record.task)
+    if record.ending != Ending.SUCCEEDED:
+        declared = (*(task.raises if task is not None else ()), *app.settings.exceptions)
+        return None, _raised_again(exception_of(record, job_id), declared, app.name)
+    signature = task.signature if task is not None else plain_signature(record.task, app._forms)
     try:
         return signature.decode_result(app._serializers.codec(record.codec), record.payload), None
     except TaskqError as error:
         return None, error
 
 
-def _raised_again(error: JobError, classes: tuple[type[Exception], ...]) -> Exception:
-    """Return an instance of the class of that name which the app opted in to, else the error as it is."""
-    if isinstance(error, RemoteError):
-        for cls in classes:
-            if cls.__name__ == error.type:
-                try:
-                    again = cls(error.message)
-                except Exception:  # its constructor wants something else
-                    return error
-                again.__cause__ = error
+def _raised_again(error: JobError, declared: Iterable[type[Exception]], app: str) -> Exception:
+    """Return an instance of the very class that was raised if it is allowed, with the error as its cause; else that."""
+    if not isinstance(error, RemoteError):
+        return error
+    cls = _BUILTINS.get(error.type) or next((cls for cls in declared if _name_of(cls, app) == error.type), None)
+    again = _rebuild(cls, error.message) if cls is not None else None
+    if again is None:
+        return error
+    again.__cause__ = error
+    return again
+
+
+def _name_of(cls: type[Exception], app: str) -> str:
+    """Return the name under which a worker knows a class, which may be in what is the main module only here."""
+    return default_name(cls, app) if cls.__module__ == "__main__" else type_name(cls)
+
+
+def _rebuild(cls: type[Exception], message: str) -> Exception | None:
+    """Return an exception that prints as the original did; None if the class does not allow that.
+
+    Its arguments did not travel. Where the constructor wants others, or makes another text of the message, it is left
+    out: what it would have set is missing then.
+    """
+    given = _key(message) if issubclass(cls, KeyError) else message
+    arguments = (given,) if message else ()
+    for make in (cls, cls.__new__):
+        with contextlib.suppress(Exception):
+            again: Exception = make(*arguments) if make is cls else make(cls, *arguments)
+            if isinstance(again, cls) and str(again) == message:
                 return again
-    return error
+    return None
+
+
+def _key(message: str) -> Any:
+    """Return the key of a KeyError, whose text is the key's ``repr``."""
+    if message[:1] in {"'", '"'} or message.lstrip("-").isdigit():
+        with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+            key = ast.literal_eval(message)
+            if repr(key) == message:
+                return key
+    return _Shown(message)

@@ -109,7 +109,9 @@ class AsyncResult(LightFuture[R]):
             allow_deadlock: wait inside a job even for a job of a queue that its own worker serves.
 
         Raises:
-            RemoteError: the task raised; or an instance of a class of the app's ``exceptions``.
+            Exception: what the task raised, as its own class where that is one of Python's, of the task's ``raises`` or
+                of the app's ``exceptions``; its cause is the RemoteError.
+            RemoteError: what the task raised, where it is of another class.
             JobExpired, JobCrashed, TimeLimitExceeded, ResultTooLarge: it ended otherwise.
             concurrent.futures.CancelledError: it was cancelled, also for who awaits it.
             TimeoutError: it has not ended; waiting again is fine.

@@ -8,13 +8,14 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from taskq.client.bulk import send_many
+from taskq.client.canvas import Signature
 from taskq.client.context import JobContext, current_job
 from taskq.client.drafting import check_size, draft, rank
 from taskq.client.operation import Operation, perform
 from taskq.client.options import CallKeywords, CallOptions, TaskOptions, call_options, check_expires
 from taskq.client.result import AsyncResult
+from taskq.model import signature as signatures
 from taskq.model.job import FLAG_IGNORE_RESULT, Job, encode_body, encode_header
-from taskq.model.signature import Signature
 
 if TYPE_CHECKING:
     from taskq.app import TaskQ
@@ -41,6 +42,7 @@ class Task(Generic[P, R]):
         priority: of its jobs on priority queues; None is 0.
         retry: how often and after how long it is tried again.
         retry_types: after which exceptions.
+        raises: exception classes that its results raise again as such.
         time_limit: seconds that a job may run; None for no limit.
         expires: seconds after which a job that has not started is dropped; None for never.
         ignore_result: its jobs keep no result.
@@ -49,7 +51,7 @@ class Task(Generic[P, R]):
     """
 
     def __init__(
-        self, app: TaskQ, function: Callable[..., Any], name: str, options: TaskOptions, signature: Signature
+        self, app: TaskQ, function: Callable[..., Any], name: str, options: TaskOptions, signature: signatures.Signature
     ) -> None:
         functools.update_wrapper(self, function)
         self.app = app
@@ -62,6 +64,7 @@ class Task(Generic[P, R]):
         self.priority = options.priority
         self.retry = options.retry
         self.retry_types = options.retry_types
+        self.raises = options.raises
         self.time_limit = options.time_limit
         self.expires = options.expires
         self.ignore_result = options.ignore_result
@@ -75,7 +78,7 @@ class Task(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}{self.signature}>"
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function here and now; a bound one gets the running job's context, or an empty one."""
         if self.bind:
             context = current_job.get() or JobContext.outside(self.name)
@@ -89,7 +92,7 @@ class Task(Generic[P, R]):
 
         return AioTask(self)
 
-    def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
+    def delay(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Make a job of this call and return the handle of its result.
 
         Raises:
@@ -136,6 +139,18 @@ class Task(Generic[P, R]):
         """
         return send_many(self, iterables)
 
+    def s(self, /, *args: Any, **kwargs: Any) -> Signature:
+        """Return a call for ``link=`` or ``link_error=`` that gets the result, or the failure, before ``args``.
+
+        The failure is a dict of texts: ``id`` of the job that failed, its ``task``, its ``ending`` (``failed``,
+        ``crashed`` or ``expired``), and ``type``, ``message`` and ``traceback`` of what was raised.
+        """
+        return Signature(self, args, kwargs)
+
+    def si(self, /, *args: P.args, **kwargs: P.kwargs) -> Signature:
+        """Return a call for ``link=`` or ``link_error=`` with exactly these arguments."""
+        return Signature(self, args, kwargs, immutable=True)
+
     def _is_prepared(self, sender: Sender) -> bool:
         """Make what all plain calls share; False if the queue is not declared yet."""
         declared = sender.declared.get(self.queue)
@@ -170,7 +185,7 @@ class Task(Generic[P, R]):
 class CoroutineTask(Task[P, R]):
     """A task made from an ``async def``: calling it here gives the coroutine, its jobs give what that returns."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:  # type: ignore[override]
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:  # type: ignore[override]
         """Call the function here; see ``Task.__call__``."""
         coroutine: Any = super().__call__(*args, **kwargs)
         return coroutine  # type: ignore[no-any-return]

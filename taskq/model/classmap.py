@@ -40,8 +40,11 @@ class ClassMap:
         self._by_class = {form.cls: form for form in forms}
         self._by_name: dict[str, Form | None] = {}
         for form in self._by_class.values():
+            if isinstance(form.cls, str):  # without a short name: a class of the user's may be called so, too
+                self._by_name[form.name] = form
+                continue
             # Full names, and short ones for a script's "__main__:Point". One that two classes share names neither.
-            for name in (form.name, form.cls.__qualname__) if form.short else (form.name,):
+            for name in (form.name, form.cls.__qualname__):
                 self._by_name[name] = None if name in self._by_name else form
         hook: Callable[[Any], ormsgpack.Ext] = self._pack_by_walk
         for _ in range(FAST_LEVELS):
@@ -51,7 +54,7 @@ class ClassMap:
 
     def form(self, cls: type) -> Form | None:
         """Return the form of ``cls`` itself, or None if no annotation mentions it."""
-        return self._by_class.get(cls)
+        return self._by_class.get(cls) or self._by_class.get(f"{cls.__module__}:{cls.__qualname__}")
 
     def named(self, name: str) -> Form | None:
         """Return the form stored as ``module:qualname``, or the only one of this qualname, or None."""
@@ -123,7 +126,7 @@ class _Reader:
         except Exception as error:  # a class may refuse its data in whatever way it likes
             reason = str(error).partition("\n")[0][:200]
             raise SerializationError(
-                f"{form.cls.__qualname__} cannot be built from its data: {type(error).__name__}: {reason}"
+                f"{form.name.rpartition(':')[2]} cannot be built from its data: {type(error).__name__}: {reason}"
             ) from error
 
 

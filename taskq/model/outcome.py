@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import builtins
 from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
 
+from taskq import errors as own
 from taskq.errors import (
+    CallRefused,
     JobCrashed,
     JobError,
     JobExpired,
@@ -19,6 +22,7 @@ from taskq.errors import (
 
 MAX_TRACEBACK = 16_384  # characters; the end of a traceback names the error, so the end is kept
 MAX_MESSAGE = 2_048  # characters of an exception's text
+MAX_TYPE = 200  # characters of a class's name; its end tells more than its package
 MAX_ERRORS = 3  # kept with a job: the first is gone soon, the last explain it
 RECORD_VERSION = 1
 
@@ -44,7 +48,7 @@ class Ending(StrEnum):
 
 
 class ErrorInfo(msgspec.Struct, array_like=True, frozen=True):
-    """An exception as data: nothing is ever looked up by ``type``."""
+    """An exception as data: nothing is ever imported by ``type``, which is as ``type_name`` gives it."""
 
     type: str
     message: str
@@ -127,8 +131,23 @@ def error_info(error: BaseException, traceback: str = "") -> ErrorInfo:
         message = str(error)
     except BaseException as inner:
         message = f"<{type(inner).__name__} while reading the message>"
-    name = type(error).__name__
-    return ErrorInfo(str(name)[:200], clean(message[:MAX_MESSAGE]), clean(traceback[-MAX_TRACEBACK:]))
+    return ErrorInfo(type_name(type(error)), clean(message[:MAX_MESSAGE]), clean(traceback[-MAX_TRACEBACK:]))
+
+
+def type_name(cls: type) -> str:
+    """Return how a record names the class of an exception; never raises.
+
+    Bare for Python's and taskq's own exceptions, else with the module, as a traceback shows it: so that no other class
+    has the name of a builtin.
+    """
+    try:
+        name = cls.__name__
+        if vars(builtins).get(name) is cls or vars(own).get(name) is cls:
+            return name
+        path = f"{cls.__module__}.{cls.__qualname__.replace('<locals>.', '')}"
+    except Exception:  # a metaclass may override anything
+        return "?"
+    return clean(path[-MAX_TYPE:])
 
 
 def clean(text: str) -> str:
@@ -137,17 +156,21 @@ def clean(text: str) -> str:
 
 
 _ERRORS: dict[str, type[JobError]] = {
-    error.__name__: error for error in (JobExpired, JobCrashed, TimeLimitExceeded, ResultTooLarge)
+    error.__name__: error for error in (JobExpired, JobCrashed, TimeLimitExceeded, ResultTooLarge, CallRefused)
 }
 
 
 def exception_of(record: Record, job_id: str) -> JobError:
     """Return the exception that tells a caller how a job without a value ended.
 
-    Only taskq's own conditions come back as their classes; a task's exception is a ``RemoteError``.
+    Only taskq's own conditions come back as their classes; a task's exception is a ``RemoteError``, with the remote
+    traceback as a note.
     """
     info = record.error or ErrorInfo("Unknown", f"job ended as {shorten(record.ending)}")
     own = _ERRORS.get(info.type)
     if own is not None:
         return own(f"{info.message} (job {job_id})")
-    return RemoteError(info.type, info.message, info.traceback, job_id)
+    error = RemoteError(info.type, info.message, info.traceback, job_id)
+    if info.traceback:
+        error.add_note(f"\n{info.traceback.rstrip()}")
+    return error

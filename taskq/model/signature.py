@@ -8,9 +8,9 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from taskq.errors import BadArguments, InvalidTask, SerializationError, shorten
 from taskq.model.annotations import Compiler, hints_of
@@ -19,6 +19,7 @@ from taskq.model.fitting import ANYTHING, Fit, Mismatch
 from taskq.model.serializer import Codec
 from taskq.model.types import Form
 
+Forms: TypeAlias = Callable[[], Iterable[Form]]
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _STARRED: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 MAX_TEXT: Final = 200  # characters of a signature in a message
@@ -86,7 +87,7 @@ class Signature:
     )
 
     def __init__(
-        self, function: Callable[..., Any], parameters: Sequence[inspect.Parameter], name: str, forms: tuple[Form, ...]
+        self, function: Callable[..., Any], parameters: Sequence[inspect.Parameter], name: str, forms: Forms
     ) -> None:
         self.name = name
         self.parameters = tuple(
@@ -112,7 +113,7 @@ class Signature:
 
     @classmethod
     def of(
-        cls, function: Callable[..., Any], *, name: str = "", skip_first: bool = False, forms: tuple[Form, ...] = ()
+        cls, function: Callable[..., Any], *, name: str = "", skip_first: bool = False, forms: Forms = tuple
     ) -> Signature:
         """Read the signature of a function.
 
@@ -120,7 +121,8 @@ class Signature:
             function: the task's function, also a ``functools.partial`` or a wrapper made with ``functools.wraps``.
             name: the task's name, for messages.
             skip_first: the first parameter is the job context of a bound task and no argument.
-            forms: how objects of the app's own travel, such as queues and events; they need no annotation.
+            forms: returns how objects of the app's own travel, such as queues and events; they need no annotation.
+                Called at the first use, too.
 
         Raises:
             InvalidTask: if the signature cannot be read, or ``skip_first`` finds no first parameter.
@@ -164,6 +166,21 @@ class Signature:
             self._fit_call(args, kwargs)
             return args, kwargs
         return args, {}
+
+    def bind_rest(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Check a call whose first argument comes later, and is checked then; else as ``bind``.
+
+        Args:
+            args: the positional arguments after the first.
+            kwargs: the keyword arguments.
+
+        Raises:
+            BadArguments: as ``bind``, or nothing can come first.
+        """
+        args, kwargs = tuple(args), dict(kwargs)
+        self._check_names((None, *args), kwargs)
+        self._fit_call((None, *args), kwargs, first=ANYTHING)
+        return args, kwargs
 
     def encode_arguments(self, codec: Codec, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
         """Return the payload of a job.
@@ -235,7 +252,7 @@ class Signature:
             {name: rules[name] for name in self._named},
             rest,
             starred.get(inspect.Parameter.VAR_KEYWORD, ANYTHING),
-            compiler.classes(self._forms),
+            compiler.classes(tuple(self._forms())),
         )
         self._accepts = tuple(rule.accepts for rule in places)
         if self.has_varargs and rest.accepts is None:
@@ -255,12 +272,15 @@ class Signature:
                 return False
         return True
 
-    def _fit_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _fit_call(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], first: Fit | None = None
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         self._check_names(args, kwargs)
         rules = self._compile()
         count = len(self._places)
         fit = self._fit_argument
-        fitted = tuple(map(fit, rules.places, args, self._places))
+        places = rules.places if first is None else (first, *rules.places[1:])
+        fitted = tuple(map(fit, places, args, self._places))
         if len(args) > count:
             fitted += tuple(fit(rules.rest, value, f"*{index}") for index, value in enumerate(args[count:], count))
         return fitted, {name: fit(rules.named.get(name, rules.extra), value, name) for name, value in kwargs.items()}
@@ -302,7 +322,7 @@ class Signature:
             raise BadArguments(f"argument {name!r} of task {self.name!r} is nested too deeply") from None
 
 
-def plain_signature(name: str, forms: tuple[Form, ...] = ()) -> Signature:
+def plain_signature(name: str, forms: Forms = tuple) -> Signature:
     """Return the signature of a task that is unknown here: any arguments, plain data only, nothing checked."""
     return Signature.of(_anything, name=name, forms=forms)
 

@@ -17,18 +17,17 @@ class Form:
     """How the instances of one class travel.
 
     Attributes:
-        cls: the exact class; a subclass needs a form of its own.
+        cls: the exact class, a subclass needs a form of its own; or its ``module:qualname``, for a class that is not
+            imported until there is an instance.
         name: under which it is stored.
         dump: instance -> the plain data, and optionally one more value for ``load``.
         load: what ``dump`` returned -> an equal instance.
-        short: it is found by its bare name, too, as a script's ``__main__:Point`` must be.
     """
 
-    cls: type
+    cls: type | str
     name: str
     dump: Callable[[Any], tuple[Any, ...]]
     load: Callable[..., Any]
-    short: bool = True
 
 
 def is_namedtuple(cls: type) -> bool:

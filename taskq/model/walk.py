@@ -118,6 +118,8 @@ class Walk:
             raise Refusal(value, _reason(value))
         try:
             data, *more = form.dump(value)
+        except SerializationError as error:  # a form of our own says what is wrong
+            raise Refusal(value, str(error)) from None
         except Exception as error:  # properties of a foreign class may raise anything
             raise Refusal(value, f"reading its fields raised {type(error).__name__}") from error
         return _extension(scalars.CLASS, [form.name, self._fields(data), *more])

@@ -12,6 +12,7 @@ from taskq.model.job import Body, Header, State
 if TYPE_CHECKING:
     from taskq.client.context import JobContext
     from taskq.client.task import Task
+    from taskq.model.following import FollowUp
     from taskq.model.outcome import ErrorInfo
     from taskq.worker.protocol import Ended, JobFrame
 
@@ -74,7 +75,9 @@ class Attempt:
         known, task: by ``look_up``.
         limit: seconds it may run; None for no limit.
         context: what the job itself may see.
-        payload: the encoded result, by ``run``; empty where no result is kept.
+        passes: its result is given to a follow-up.
+        payload: the encoded result, by ``run``; empty where it is neither kept nor given on.
+        given: where it passes: the follow-ups of a success, with the result where they take it, by ``run``.
         error: what was raised instead, with the stage it was raised in.
         info: that error as data, by ``settle`` or with the refusal.
         strike: why it was interrupted, if it was.
@@ -87,10 +90,12 @@ class Attempt:
         "context",
         "error",
         "frame",
+        "given",
         "header",
         "info",
         "known",
         "limit",
+        "passes",
         "payload",
         "quiet",
         "refusal",
@@ -108,12 +113,14 @@ class Attempt:
     context: JobContext
     limit: float | None
     quiet: bool
+    given: list[FollowUp]
 
     def __init__(self, frame: JobFrame, batch: Batch) -> None:
         self.frame = frame
         self.batch = batch
         self.stage = Stage.DECODE
         self.payload = b""
+        self.passes = False
         self.error: BaseException | None = None
         self.info: ErrorInfo | None = None
         self.strike: Strike | None = None

@@ -114,19 +114,24 @@ def _prepare(options: ChildOptions, link: Link, table: SlotTable, problem: str) 
     from taskq.worker.appfinder import find_app
     from taskq.worker.desk import Desk
     from taskq.worker.execution import Execution, run_hooks
+    from taskq.worker.holdings import Keepers
+    from taskq.worker.importing import install
     from taskq.worker.joblog import JobLog
     from taskq.worker.pools import load_pool
     from taskq.worker.pools.base import Parts
 
     pool_class = load_pool(options.pool)
     app = find_app(options.app, options.sys_path)
+    install(app, options.allow_import)
+    keepers = Keepers(link)
+    app._make_keeper = keepers.make
     run_hooks(app.hooks.child_start)
     served = options.queues or [spec.name for spec in queues_of(app)]
     execution = Execution(app, options.worker, os.getpid(), served)
     answers = Answers(link.send)
     joblog = JobLog(routine=options.job_logs)
     desk = Desk(execution, answers, joblog, link.send, max_jobs=options.max_jobs, max_memory_kib=options.max_memory_kib)
-    pool = pool_class(Parts(link, desk, execution, answers, joblog, table), options.slots)
+    pool = pool_class(Parts(link, desk, execution, answers, joblog, table, keepers), options.slots)
     os.register_at_fork(after_in_child=pool.after_fork)
     return app, pool
 

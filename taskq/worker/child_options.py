@@ -26,6 +26,7 @@ class ChildOptions(msgspec.Struct, frozen=True, kw_only=True):
         job_logs: whether starts and successes of jobs are logged.
         max_jobs: jobs after which the child ends; 0 for no bound.
         max_memory_kib: resident memory over which the child ends after a job; 0 for no bound.
+        allow_import: patterns of modules whose plain functions may be called; empty for none.
     """
 
     app: str
@@ -42,6 +43,7 @@ class ChildOptions(msgspec.Struct, frozen=True, kw_only=True):
     job_logs: bool = True
     max_jobs: int = 0
     max_memory_kib: int = 0
+    allow_import: tuple[str, ...] = ()
 
 
 def encode_options(options: ChildOptions) -> str:

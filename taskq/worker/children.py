@@ -73,6 +73,7 @@ class Child:
                 job_logs=options.job_logs,
                 max_jobs=options.max_jobs,
                 max_memory_kib=options.max_memory,
+                allow_import=options.allow_import,
             )
         )
 

@@ -14,12 +14,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from taskq.client.context import JobContext, current_job
-from taskq.errors import ResultTooLarge, SchemaTooNew, UnknownTask, shorten
+from taskq.client.importable import CALL_TASK
+from taskq.errors import CallRefused, ResultTooLarge, SchemaTooNew, SerializationError, UnknownTask, shorten
+from taskq.model.following import TAKES, taking, with_first
 from taskq.model.job import FLAG_IGNORE_RESULT, VERSION, decode_body, decode_state, split_data
 from taskq.model.outcome import ErrorInfo, Outcome, Verdict, error_info
 from taskq.model.serializer import Serializers
 from taskq.worker.attempt import Attempt, Batch, Known, Stage
-from taskq.worker.judge import FRESH, Judge
+from taskq.worker.importing import refuse
+from taskq.worker.judge import FRESH, Judge, follow_ups_of
 from taskq.worker.protocol import MAX_FRAME, Ended, JobFrame
 
 if TYPE_CHECKING:
@@ -62,6 +65,8 @@ class Execution:
             self._equip(attempt, known)
         except (UnknownTask, SchemaTooNew) as error:
             attempt.refusal = self._judge.deferred(attempt, error)
+        except CallRefused as error:
+            attempt.refusal = self._judge.dead(attempt, error_info(error))
         except Exception as error:  # whatever a damaged envelope provokes
             info = ErrorInfo("CorruptEnvelope", f"corrupt envelope: {error_info(error).message}")
             attempt.refusal = self._judge.dead(attempt, info)
@@ -73,6 +78,8 @@ class Execution:
         if known is None:
             task = self._app.tasks.get(name)
             if task is None:
+                if name == CALL_TASK:
+                    raise refuse(attempt.body, self._codecs)
                 raise UnknownTask(f"no task {shorten(name)} is registered with this worker's app")
             known = self._known[name] = Known(task)
         return known
@@ -88,6 +95,7 @@ class Execution:
             headers, root, parent = _NO_HEADERS, "", ""
         else:
             attempt.limit = _seconds(meta, "time_limit", task.time_limit)
+            attempt.passes = TAKES in meta and bool(taking(meta, "link"))
             headers = dict(meta.get("headers") or {})
             root, parent = str(meta.get("root") or ""), str(meta.get("parent") or "")
         job_id = f"{frame.queue}/{frame.unique}"
@@ -111,7 +119,7 @@ class Execution:
         args, kwargs = self._decode(attempt)
         attempt.stage = Stage.RUN
         value = attempt.task.function(*args, **kwargs)
-        if not attempt.quiet:
+        if not attempt.quiet or attempt.passes:
             self._encode(attempt, value)
 
     async def run_async(self, attempt: Attempt) -> None:
@@ -120,7 +128,7 @@ class Execution:
         args, kwargs = self._decode(attempt)
         attempt.stage = Stage.RUN
         value = await attempt.task.function(*args, **kwargs)
-        if not attempt.quiet:
+        if not attempt.quiet or attempt.passes:
             self._encode(attempt, value)
 
     def _decode(self, attempt: Attempt) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -140,6 +148,27 @@ class Execution:
                 "store it elsewhere and return its name"
             )
         attempt.payload = payload
+        if attempt.passes:
+            self._pass_on(attempt)
+
+    def _pass_on(self, attempt: Attempt) -> None:
+        """Give the result to the follow-ups that take it; the job fails if that cannot be."""
+        numbers, codec, limit = taking(attempt.body.meta, "link"), attempt.task.codec.name, self._app.settings.max_body
+        room, attempt.given = RESULT_ROOM - len(attempt.payload), []
+        for number, (queue, unique, delay_ms, data) in enumerate(follow_ups_of(attempt.body.meta, "link")):
+            given = data
+            if number in numbers:
+                try:
+                    given = with_first(data, attempt.payload, codec)
+                except ValueError as error:
+                    raise SerializationError(f"link {queue}/{unique} cannot take the result: {error}") from None
+            room -= len(given)
+            if len(given) > limit or room < 0:
+                raise ResultTooLarge(
+                    f"link {queue}/{unique} of {attempt.task.name} has {len(given)} bytes with the result, over "
+                    f"max_body of {limit}, or all links have too many; store the result elsewhere and pass its name"
+                )
+            attempt.given.append((queue, unique, delay_ms, given))
 
     # -- settle -------------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from taskq.errors import InvalidDelay, Retry, TimeLimitExceeded, shorten
+from taskq.model.following import FollowUp, after_failure
 from taskq.model.job import State
 from taskq.model.outcome import RECORD_VERSION, Ending, ErrorInfo, Record, Verdict, add_error, encode_record, error_info
 from taskq.worker.attempt import Attempt, Stage, Strike
@@ -74,7 +75,7 @@ class Judge:
 
     def _success(self, attempt: Attempt, slot: int, started: float, finished: float) -> Ended | None:
         meta, reply = attempt.body.meta, attempt.header.reply
-        follow_ups = _follow_ups(meta, "link") if meta else []
+        follow_ups = attempt.given if attempt.passes else follow_ups_of(meta, "link") if meta else []
         if attempt.quiet:
             if not reply and not follow_ups:
                 return None
@@ -106,8 +107,12 @@ class Judge:
             _ttl_ms(attempt),
             add_error(state.errors, info),
             header.reply if header is not None else "",
-            _follow_ups(body.meta, "link_error") if body is not None and body.meta else [],
+            self._after(attempt, body, info) if body is not None and body.meta else [],
         )
+
+    def _after(self, attempt: Attempt, body: Body, info: ErrorInfo) -> list[FollowUp]:
+        links = after_failure(body.meta, attempt.job_id, body.task, Ending.FAILED, info)
+        return _checked(links, "link_error") if links else []
 
     def deferred(self, attempt: Attempt, error: Exception) -> Ended:
         """Judge a job that this worker does not know how to run, and another one may."""
@@ -208,13 +213,14 @@ def _ttl_ms(attempt: Attempt) -> int:
     return int((known.task.result_ttl if known is not None else DEFAULT_TTL) * 1000)
 
 
-def _follow_ups(meta: dict[str, Any], key: str) -> list[tuple[str, str, int, bytes]]:
-    """Return the calls that follow, as the client encoded them: (queue, unique, delay_ms, data) each."""
-    links = meta.get(key)
-    if not links:
-        return []
+def follow_ups_of(meta: dict[str, Any], key: str) -> list[FollowUp]:
+    """Return the calls that follow, as the client encoded them."""
+    return _checked(meta.get(key) or [], key)
+
+
+def _checked(links: Any, key: str) -> list[FollowUp]:
     try:
-        return msgspec.convert(links, list[tuple[str, str, int, bytes]])
+        return msgspec.convert(links, list[FollowUp])
     except msgspec.ValidationError as error:
         logger.error("%s of a job is damaged and left out: %s", key, error, extra={"action": "link_damaged"})
         return []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from taskq.broker.workers import LeaseTimes
@@ -15,6 +17,7 @@ MAX_PROCESSES = 1_000  # children
 MAX_QUEUES = 256  # each costs a heartbeat and a step per cycle
 MAX_WEIGHT = 1_000
 DEFAULT_GRACE = 8.0  # seconds; below the 10 after which Docker kills
+_PATTERN = re.compile(r"[\w.*?\[\]!-]{1,200}")
 DEFAULT_SLOTS = {"process": 1, "thread": 10, "gevent": 100, "asyncio": 100}
 
 
@@ -44,6 +47,7 @@ class WorkerOptions:
         log_format: ``text`` or ``json``.
         job_logs: whether start and success are logged.
         drain: exit 0 once every queue is empty and nothing runs.
+        allow_import: patterns of modules whose plain functions may be called; empty for none.
     """
 
     app: str
@@ -60,6 +64,7 @@ class WorkerOptions:
     log_format: str = "text"
     job_logs: bool = True
     drain: bool = False
+    allow_import: tuple[str, ...] = ()
     sys_path: str = field(default="")
 
     def __post_init__(self) -> None:
@@ -88,6 +93,21 @@ class WorkerOptions:
 def _check_range(name: str, value: object, low: int, high: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise InvalidOption(f"{name} {shorten(value)} must be a whole number from {low} to {high}")
+
+
+def parse_patterns(texts: Iterable[str]) -> tuple[str, ...]:
+    """Read patterns of modules, several of them in one text with commas between.
+
+    Raises:
+        InvalidOption: on an empty one, or one that no module's name can match.
+    """
+    patterns = [part.strip() for text in texts for part in text.split(",")]
+    for pattern in patterns:
+        if _PATTERN.fullmatch(pattern) is None:
+            raise InvalidOption(
+                f"allow-import {shorten(pattern)} is no pattern of modules; give one such as 'shop.reports' or 'shop.*'"
+            )
+    return tuple(dict.fromkeys(patterns))
 
 
 def parse_queues(text: str) -> tuple[tuple[QueueChoice, ...], list[str]]:

@@ -10,6 +10,7 @@ import msgspec
 from taskq.broker.finishing import follow_ups, ttl_ms
 from taskq.broker.work import FullSettlement
 from taskq.errors import TimeLimitExceeded
+from taskq.model.following import after_failure
 from taskq.model.job import FLAG_IGNORE_RESULT, Body, Header, State, decode_body, decode_state, split_data
 from taskq.model.outcome import RECORD_VERSION, Ending, ErrorInfo, Record, Verdict, add_error, encode_record
 from taskq.model.retry import RetryPolicy
@@ -56,9 +57,10 @@ def over_limit(lease: Lease, seconds: float, tasks: Mapping[str, TaskInfo], work
         return FullSettlement(lease.unique, lease.delivery, Verdict.RETRY, b"", delay_ms, errors, "")
     ttl = info.result_ttl_ms if info is not None and "result_ttl" not in body.meta else ttl_ms(body)
     record = _record(lease, header, body, state, Ending.FAILED, error, worker, now_us)
+    job_id = f"{lease.queue.choice.name}/{lease.unique}"
     return FullSettlement(
         lease.unique, lease.delivery, Verdict.DEAD, record, ttl, errors, header.reply,
-        follow_ups(body.meta.get("link_error", ())),
+        follow_ups(after_failure(body.meta, job_id, body.task, Ending.FAILED, error)),
     )  # fmt: skip
 
 

@@ -9,27 +9,15 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from docs_kit import blocks, run_page
 from servers import TestServer
 from worker_kit import wait_until
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Block:
-    language: str
-    marks: str
-    text: str
-
-
-def blocks() -> list[Block]:
-    return [Block(*match.groups()) for match in BLOCK.finditer(README.read_text("utf-8"))]
 
 
 @pytest.fixture
@@ -43,39 +31,14 @@ def project(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 def test_the_tour_runs_as_printed(project: dict[str, str], tmp_path: Path) -> None:
-    background: list[subprocess.Popen[bytes]] = []
-    log = tmp_path / "worker.log"
-    try:
-        for block in blocks():
-            if block.text.startswith(("make ", "pip ")) or "terminals" in block.marks:
-                continue  # set-up, which ran before this test could; and the crawl, which has a test of its own
-            if "file=" in block.marks:
-                (tmp_path / block.marks.split("file=")[1].split()[0]).write_text(block.text)
-            elif "background" in block.marks:
-                with log.open("wb") as out:
-                    background.append(
-                        subprocess.Popen(block.text.split(), cwd=tmp_path, env=project, stdout=out, stderr=out)
-                    )
-                wait_until(lambda: "is ready: pool" in log.read_text(), "the worker of the tour is up")
-            else:
-                program = (
-                    ["sh", "-e", "-c", block.text] if block.language == "sh" else [sys.executable, "-c", block.text]
-                )
-                done = subprocess.run(
-                    program, cwd=tmp_path, env=project, capture_output=True, text=True, timeout=60, check=False
-                )
-                assert done.returncode == 0, f"{block.text}\n{done.stdout}{done.stderr}\n{log.read_text()}"
-                if "prints=" in block.marks:
-                    assert done.stdout.strip() == block.marks.split("prints=")[1].strip()
-    finally:
-        for process in background:
-            process.send_signal(signal.SIGTERM)
-        codes = [process.wait(30) for process in background]
-    assert codes == [0] * len(background)
+    # Left out is the set-up, which ran before this test could, and the crawl, which has a test of its own.
+    left_out = ("make ", "pip ")
+    tour = [block for block in blocks(README) if not block.text.startswith(left_out) and "terminals" not in block.marks]
+    run_page(tour, tmp_path, project)
 
 
 def test_the_crawl_by_hand_runs_as_printed(project: dict[str, str], server: TestServer, namespace: str) -> None:
-    (block,) = [block for block in blocks() if "terminals" in block.marks]
+    (block,) = [block for block in blocks(README) if "terminals" in block.marks]
     *services, crawl, report = block.text.strip().splitlines()
     environment = project | {"TASKQ_URL": server.url, "TASKQ_NAMESPACE": namespace}
     terminals = [
@@ -106,9 +69,8 @@ def is_served(url: str) -> bool:
 
 
 def test_every_block_is_run_or_says_why_not() -> None:
-    for block in blocks():
-        runs = block.language == "sh" or "file=" in block.marks or "run" in block.marks
-        assert runs, f"a block that no test runs: {block.text[:60]}"
+    for block in blocks(README):
+        assert block.runs, f"a block that no test runs: {block.text[:60]}"
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(((?!http)[^)#]+)", README.read_text("utf-8")))))

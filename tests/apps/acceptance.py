@@ -118,3 +118,15 @@ def pile(key: int) -> None:
 @app.task
 def boom(text: str) -> None:
     raise RuntimeError(text)
+
+
+@app.task(queue=urgent)
+def told(value: object, key: str) -> str:
+    note("told", f"{key}:{value}")
+    return f"{key}:{value}"
+
+
+@app.task(queue=urgent)
+def mourn(failure: dict[str, str], key: str) -> str:
+    note("mourn", f"{key}:{failure['ending']}:{failure['type']}:{failure['task']}:{failure['id']}")
+    return failure["message"]

@@ -108,7 +108,7 @@ def test_exit_is_a_failure_and_harms_nobody_else(driver, task, kind):
 
 
 def test_exception_that_cannot_be_printed_is_reported_all_the_same(driver):
-    assert driver.record("explode").error.type == "Exploding"
+    assert driver.record("explode").error.type == "childapp.Exploding"
 
 
 @pytest.mark.parametrize(("task", "args"), [("add", ()), ("add", (1, 2, 3)), ("aadd", ("one", 2))])

@@ -12,7 +12,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from taskq import RemoteError, TaskQ
+from taskq import TaskQ
 from taskq.broker import queues
 from taskq.errors import BadArguments, JobConflict, UnknownOrExpired, UnknownTask
 
@@ -141,7 +141,7 @@ def test_a_failure_is_raised_by_await(add, worker):
     async def main():
         result = await add.aio.delay(1)
         worker.raise_(worker.claim_one(), ValueError("no"), "tb")
-        with pytest.raises(RemoteError, match="no"):
+        with pytest.raises(ValueError, match="no"):
             await result
         return await result.aio.failed(), await result.aio.traceback(), (await result.aio.record()).ending
 

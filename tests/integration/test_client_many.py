@@ -13,7 +13,7 @@ from concurrent.futures import CancelledError
 import pytest
 from handworker import HandWorker
 
-from taskq import AsyncResult, JobContext, RemoteError, TaskQ, current_job
+from taskq import AsyncResult, JobContext, TaskQ, current_job
 from taskq.broker.jobs import BATCH_JOBS
 from taskq.errors import BadArguments, DeadlockRisk, UnknownOrExpired
 from taskq.model.outcome import RECORD_VERSION, Ending, Record, Verdict
@@ -221,7 +221,7 @@ def test_the_first_failure_in_order_is_raised(add, worker):
     worker.raise_(third, ValueError("third"))
     worker.raise_(second, ValueError("second"))
     worker.run(first)
-    with pytest.raises(RemoteError, match="second"):
+    with pytest.raises(ValueError, match="second"):
         results.get(DEADLINE)
     assert (results.failed(), results.successful()) == (True, False)
 

@@ -8,6 +8,7 @@ import pytest
 
 from taskq import AsyncResult, TaskQ
 from taskq.coordination.event import Event as EventClass
+from taskq.errors import SerializationError
 
 MAKERS = {
     "Event": lambda app: app.Event("e"),
@@ -16,6 +17,8 @@ MAKERS = {
     "RLock": lambda app: app.RLock("r"),
     "Semaphore": lambda app: app.Semaphore("s", 3),
     "BoundedSemaphore": lambda app: app.BoundedSemaphore("b", 2, lease=5),
+    "Condition": lambda app: app.Condition("c"),
+    "Condition with a lock": lambda app: app.Condition("d", app.Lock("l")),
     "Queue": lambda app: app.Queue("q", maxsize=7),
     "LifoQueue": lambda app: app.LifoQueue("lifo"),
     "PriorityQueue": lambda app: app.PriorityQueue("ranked"),
@@ -69,6 +72,18 @@ def test_it_arrives_as_the_same_kind_and_name_of_the_receiving_app(app, receiver
     (arrived,) = carried(app, receiver, sent)
     assert arrived is made
     assert arrived._app is receiver
+
+
+def test_barrier_arrives_with_its_parties_and_timeout(app, receiver):
+    (arrived,) = carried(app, receiver, app.Barrier("b", 3, timeout=5, lease=7))
+    assert (repr(arrived), arrived._timeout, arrived._lease, arrived._app) == ("Barrier('b', 3)", 5, 7, receiver)
+
+
+def test_barrier_with_an_action_is_refused(app, receiver):
+    with pytest.raises(
+        SerializationError, match=r"args\[0\] is Barrier\('b', 3\): it has an action, which cannot travel"
+    ):
+        carried(app, receiver, app.Barrier("b", 3, action=print))
 
 
 def test_it_is_found_inside_of_containers(app, receiver):

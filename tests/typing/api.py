@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 from collections.abc import Coroutine
 from typing import Any, assert_type
 
-from taskq import AsyncResult, JobContext, LifoQueue, PriorityQueue, Queue, ResultSet, Task, TaskQ
+from taskq import AsyncResult, Executor, JobContext, LifoQueue, PriorityQueue, Queue, ResultSet, Signature, Task, TaskQ
 from taskq.client.task import CoroutineTask
+from taskq.coordination.barrier import Barrier
+from taskq.coordination.condition import Condition
 
 app = TaskQ("typing", "redis://localhost", result_ttl=60.0)
 TaskQ("typing", result_tll=60.0)  # type: ignore[call-arg]
@@ -107,6 +111,73 @@ async def in_a_loop(one: AsyncResult[int], many: ResultSet[str], queue: Queue) -
     assert_type(await queue.aio.qsize(), int)
     assert_type(await app.aio.send_task("typing.add"), AsyncResult[Any])
     await add.aio.delay("1")  # type: ignore[arg-type]
+
+
+class Refused(Exception):
+    """An error of the app's own."""
+
+
+@app.task(raises=(Refused, ValueError))
+def refuse(text: str) -> None:
+    raise Refused(text)
+
+
+def plain(a: int, *, b: str = "") -> str:
+    return b * a
+
+
+def executors(executor: Executor) -> None:
+    assert_type(app.Executor(), Executor)
+    assert_type(app.Executor(queue=app.Queue("a")), Executor)
+    assert_type(executor.submit(add, 1, b=2), AsyncResult[int])
+    assert_type(executor.submit(fetch, "u"), AsyncResult[bytes])
+    assert_type(executor.submit(plain, 1, b="x"), AsyncResult[str])
+    assert_type(list(executor.map(add, range(3), timeout=5, chunksize=2)), list[int])
+    assert_type(list(executor.map(fetch, ["u"], buffersize=2)), list[bytes])
+    executor.submit(add, "1")  # type: ignore[call-overload]
+    executor.submit(plain, 1, c="x")  # type: ignore[call-arg]
+    concurrent.futures.wait([executor.submit(add, 1)])
+    with executor as entered:
+        assert_type(entered, Executor)
+    app.task(raises=SystemExit)  # type: ignore[arg-type]
+
+
+def signatures() -> None:
+    assert_type(add.s(1), Signature)
+    assert_type(add.si(1, b=2), Signature)
+    add.apply_async((1,), link=[add.s(), fetch.si("u"), fetch], link_error=store.s())
+    fetch.si(1)  # type: ignore[arg-type]
+
+
+async def executors_in_a_loop(executor: Executor) -> None:
+    assert_type(await executor.aio.submit(add, 1), AsyncResult[int])
+    assert_type(await executor.aio.submit(fetch, "u"), AsyncResult[bytes])
+    assert_type([value async for value in await executor.aio.map(add, range(3))], list[int])
+    await executor.aio.shutdown()
+    loop = asyncio.get_running_loop()
+    assert_type(await loop.run_in_executor(executor, add, 1, 2), int)
+
+
+def meetings() -> None:
+    barrier = assert_type(app.Barrier("b", 3, action=lambda: None, timeout=5, lease=60), Barrier)
+    assert_type(barrier.wait(1.5), int)
+    assert_type((barrier.parties, barrier.n_waiting, barrier.broken), tuple[int, int, bool])
+    app.Barrier("b")  # type: ignore[call-arg]
+    condition = assert_type(app.Condition("c", app.RLock("l")), Condition)
+    with condition as entered:
+        assert_type(entered.wait(1), bool)
+        assert_type(entered.wait_for(lambda: [1]), list[int])
+        condition.notify(2)
+    app.Condition("c", app.Semaphore("s"))  # type: ignore[arg-type]
+
+
+async def meetings_in_a_loop(barrier: Barrier, condition: Condition) -> None:
+    assert_type(await barrier.aio.wait(), int)
+    assert_type(await barrier.aio.broken(), bool)
+    async with condition as entered, condition.aio as again:
+        assert_type((entered, again), tuple[Condition, Condition])
+        assert_type(await condition.aio.wait_for(lambda: "yes", 1), str)
+        await condition.aio.notify_all()
 
 
 def kinds(task: Task[..., Any], coroutine: CoroutineTask[[str], bytes]) -> None:

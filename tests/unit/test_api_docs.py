@@ -17,7 +17,7 @@ from taskq.client.options import CallKeywords, TaskKeywords
 
 API = (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8")
 ERRORS = [one for one in vars(errors).values() if inspect.isclass(one) and one.__module__ == errors.__name__]
-CLASSES = ["TaskQ", "Task", "AsyncResult", "ResultSet", "Queue", "JobContext"]
+CLASSES = ["TaskQ", "Task", "AsyncResult", "ResultSet", "Executor", "Signature", "Queue", "JobContext"]
 
 
 def section(title: str) -> str:

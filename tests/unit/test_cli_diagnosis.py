@@ -8,7 +8,7 @@ import pytest
 
 from taskq.broker.address import parse_url
 from taskq.broker.diagnosis import LUA_FIXES, Facts, Finding, check
-from taskq.broker.doctor import QUEUE_TYPES, refuse
+from taskq.broker.doctor import PRIMITIVE_KEYS, QUEUE_TYPES, refuse
 from taskq.broker.scripts import load
 from taskq.errors import AuthenticationFailed, SchemaTooNew, WrongServer, WrongType
 
@@ -192,4 +192,4 @@ def test_warnings_refuse_nobody() -> None:
 
 def test_every_fixed_key_of_the_scripts_has_a_type() -> None:
     used = {key for script in load().values() for key in script.keys} - {"session", "lease"}
-    assert used == set(QUEUE_TYPES)
+    assert used == set(QUEUE_TYPES) | PRIMITIVE_KEYS

@@ -515,7 +515,7 @@ class Handle:
 
 def test_an_object_of_the_apps_own_travels_without_annotation():
     form = Form(Handle, "taskq:Handle", lambda handle: (handle.name,), Handle)
-    ((back,), _) = sent(of(typing.Any, forms=(form,)), Handle("a"))
+    ((back,), _) = sent(of(typing.Any, forms=lambda: (form,)), Handle("a"))
     assert type(back) is Handle
     assert back.name == "a"
 

@@ -1,0 +1,1 @@
+"""Plain functions, which no app knows."""
