@@ -41,6 +41,17 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class TooMany:
+    """A bounded one would have more permits than it may.
+
+    Attributes:
+        dropped: how many of the holders named, from the first on, hold no more: others gave theirs back already.
+    """
+
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
 class Conflict:
     """The name is in use with another number of permits."""
 
@@ -78,7 +89,7 @@ def take(
 
 def give(
     permits: QueueKeys, addresses: Sequence[str], *, limit: int, lease: float, count: int = 0, bounded: bool = False
-) -> Call[int | None]:
+) -> Call[int | TooMany]:
     """Give permits back, leave the line, or add permits; answers how many of ``addresses`` held one.
 
     Args:
@@ -87,11 +98,12 @@ def give(
         limit: how many permits there are.
         lease: seconds, for who gets it next.
         count: permits to add that nobody holds.
-        bounded: do nothing, and answer None, if there were more than ``limit`` then.
+        bounded: answer TooMany, and give nothing, if there were more than ``limit`` then.
     """
 
-    def parse(reply: list[Any]) -> int | None:
-        return int(reply[1]) if reply[0] == b"G" else None
+    def parse(reply: list[Any]) -> int | TooMany:
+        number = int(reply[1])
+        return number if reply[0] == b"G" else TooMany(number)
 
     arguments = (
         channels(permits.namespace), _us(lease), META_TTL_MS, "1" if bounded else "0", limit, count, *addresses,

@@ -131,8 +131,9 @@ class Keeper:
             try:
                 with self._broker.session() as session:
                     lost = set(session.run(held[0].renewal([one.address for one in held]), beat))
-            except TaskqError as error:
-                logger.warning("leases were not renewed: %s", error, extra={"action": "keep_failed"})
+            except Exception as error:  # a thread that ended of any would lose all that is held
+                defect = not isinstance(error, TaskqError)
+                logger.warning("leases were not renewed: %s", error, exc_info=defect, extra={"action": "keep_failed"})
             else:
                 for one in held:
                     if one.address in lost and self._kept.pop(one.address, None) is not None:

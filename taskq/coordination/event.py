@@ -31,7 +31,7 @@ class Event(Primitive):
 
     def __init__(self, app: TaskQ, name: str) -> None:
         super().__init__(app, name)
-        self._crowd = _Crowd()
+        self._crowds: dict[Listener, _Crowd] = {}  # by listener: a fork has another one, and so has a closed app
 
     @property
     def aio(self) -> AioEvent:
@@ -77,7 +77,9 @@ class Event(Primitive):
         deadline = deadline_of(seconds)
         bell = yield MakeBell()
         listener = self._listener
-        waiter, signal = self._crowd.join(bell, listener)
+        crowd = self._crowd_of(listener)
+        waiter, signal = crowd.join(bell)
+        listed = True
         try:
             yield from subscribed(listener, bell, deadline)
             seen = None
@@ -85,19 +87,27 @@ class Event(Primitive):
                 flag: events.Flag = yield events.wait(self._keys, signal.address)
                 if seen is None:
                     seen = flag.sets
-                if (
-                    flag.up or flag.sets > seen or 0 < flag.sets < seen
-                ):  # less: the server began anew, and it was set since
-                    return True
+                listed = not flag.up
+                if flag.up or flag.sets > seen or 0 < flag.sets < seen:
+                    return True  # fewer: the server began anew, and it was set since
                 seen = flag.sets
                 yield Hear(bell, next_look(listener, deadline))
                 if waiter.told > seen:
+                    listed = False
                     return True
                 if is_over(deadline):
                     return False
         finally:
-            if self._crowd.leave(waiter, listener):
+            if crowd.leave(waiter, listed=listed):
                 yield events.leave(self._keys, signal.address)
+
+    def _crowd_of(self, listener: Listener) -> _Crowd:
+        crowd = self._crowds.get(listener)
+        if crowd is None:
+            crowd = self._crowds.setdefault(listener, _Crowd(listener))  # of two threads that come first, one's
+            for other in [other for other in list(self._crowds) if other is not listener]:
+                self._crowds.pop(other, None)
+        return crowd
 
 
 class _Waiter:
@@ -113,38 +123,38 @@ class _Waiter:
 class _Crowd:
     """The waiters of one Event in this process. They share one address, or a set would mean a message for each."""
 
-    def __init__(self) -> None:
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
         self._lock = threading.Lock()
         self._waiters: dict[_Waiter, object] = {}
-        self._untold = False  # whether one left that was not told, so that the server may know the address
+        self._listed = False  # whether the server may have the address still when the last one has left
         self._signal: Signal | None = None
-        self._listener: Listener | None = None
 
-    def join(self, bell: Bell, listener: Listener) -> tuple[_Waiter, Signal]:
+    def join(self, bell: Bell) -> tuple[_Waiter, Signal]:
         """Return a new waiter, and the signal by which it is told."""
-        if (
-            self._listener is not listener
-        ):  # a fork, whose lock may be held by a thread that is not here; or a new start
-            self._listener, self._lock, self._waiters, self._signal = listener, threading.Lock(), {}, None
         waiter = _Waiter(bell)
         with self._lock:
             if self._signal is None:
-                self._signal = listener.signals.open(self._look)
+                self._signal = self._listener.signals.open(self._look)
             self._waiters[waiter] = None
             return waiter, self._signal
 
-    def leave(self, waiter: _Waiter, listener: Listener) -> bool:
-        """Take ``waiter`` out; True if nobody is left and the server may still know the address."""
+    def leave(self, waiter: _Waiter, *, listed: bool) -> bool:
+        """Take ``waiter`` out; True if nobody is left and the server may still have the address.
+
+        Args:
+            waiter: who leaves.
+            listed: it had itself listed and heard of no set since, which empties the list.
+        """
         with self._lock:
-            if self._waiters.pop(waiter, self) is self or self._signal is None:
+            del self._waiters[waiter]
+            self._listed = self._listed or listed
+            if self._waiters or self._signal is None:
                 return False
-            self._untold = self._untold or waiter.told == NEVER
-            if self._waiters:
-                return False
-            listener.signals.close(self._signal)  # a later waiter takes a new address, which nobody takes off the list
+            self._listener.signals.close(self._signal)  # a later waiter takes a new address, which nobody takes away
             self._signal = None
-            untold, self._untold = self._untold, False
-            return untold
+            listed, self._listed = self._listed, False
+            return listed
 
     def _look(self) -> None:
         with self._lock:

@@ -197,7 +197,7 @@ def check_lock_wait(blocking: object, timeout: Any) -> float | None:
         if timeout != NO_LIMIT:
             raise ValueError("can't specify a timeout for a non-blocking call")
         return 0.0
-    if timeout < 0 and timeout != NO_LIMIT:
+    if not timeout >= 0 and timeout != NO_LIMIT:  # so that it is no NaN either
         raise ValueError(f"timeout value {timeout} must be a non-negative number")
     if timeout > threading.TIMEOUT_MAX:
         raise OverflowError(f"timeout value {timeout} is too large")

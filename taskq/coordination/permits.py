@@ -173,7 +173,13 @@ class Permits(Primitive):
         Raises:
             LeaseLost: it was not held any more.
         """
-        held = yield self._give_call([hold.address])
+        try:
+            held = yield self._give_call([hold.address])
+        except TaskqError:
+            raise
+        except BaseException:  # interrupted perhaps before it was sent, and nobody else gives it back
+            yield self._give_call([hold.address])
+            raise
         if not held:
             raise LeaseLost(
                 f"{self!r} was held, but its lease of {hold.lease:g} s ran out meanwhile: what it protected may have "

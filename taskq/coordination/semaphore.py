@@ -6,6 +6,7 @@ import logging
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from taskq.broker.permits import TooMany
 from taskq.client.line import deadline_of
 from taskq.client.operation import Operation
 from taskq.client.waiting import check_wait
@@ -117,15 +118,16 @@ class Semaphore(Permits):
             if self._let_go(hold):
                 holds.append(hold)
         call = self._give_call([hold.address for hold in holds], n - len(holds), bounded=self._bounded)
-        held = yield call
-        if held is None:
-            for hold in holds:
-                self._take_up(hold)
-            raise ValueError(f"{self!r} released too many times")
-        if held < len(holds):
-            raise LeaseLost(
-                f"{len(holds) - held} of {len(holds)} permits of {self!r} were lost: a lease ran out meanwhile"
-            )
+        held: int | TooMany = yield call
+        if not isinstance(held, TooMany):
+            if held < len(holds):
+                raise LeaseLost(
+                    f"{len(holds) - held} of {len(holds)} permits of {self!r} were lost: a lease ran out meanwhile"
+                )
+            return
+        for hold in holds[held.dropped :]:
+            self._take_up(hold)
+        raise ValueError(f"{self!r} released too many times")
 
 
 class BoundedSemaphore(Semaphore):

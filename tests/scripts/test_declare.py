@@ -15,7 +15,14 @@ SINCE = str(NOW)
 
 
 def declared(discipline: str, maxsize: int, by: str = "me") -> dict:
-    return {"discipline": discipline, "maxsize": str(maxsize), "by": by, "schema": str(SCHEMA), "since": SINCE, "content": "jobs"}
+    return {
+        "discipline": discipline,
+        "maxsize": str(maxsize),
+        "by": by,
+        "schema": str(SCHEMA),
+        "since": SINCE,
+        "content": "jobs",
+    }
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,11 @@ def test_a_script_that_says_so_does_not_write(name):
     if "no-writes" not in scripts.header(scripts.read_lua(name))["Flags"]:
         return
     commands = set(re.findall(r"redis\.p?call\('(\w+)'", code(name)))
-    assert commands <= {"TIME", "GET", "HGET", "HGETALL", "HLEN", "HEXISTS", "HRANDFIELD", "ZRANGE", "ZSCORE", "ZCARD"}
+    hashes, sets = (
+        {"HGET", "HMGET", "HGETALL", "HLEN", "HEXISTS", "HRANDFIELD"},
+        {"ZRANGE", "ZSCORE", "ZCARD", "ZCOUNT"},
+    )
+    assert commands <= {"TIME", "GET"} | hashes | sets
 
 
 @pytest.mark.parametrize("name", NAMES)

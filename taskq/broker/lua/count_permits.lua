@@ -8,7 +8,11 @@
 -- include text
 local known = redis.call('HMGET', key_permits, 'limit', 'extra', 'grace')
 local now = read_clock()
-local held = redis.call('ZCARD', key_holders)
-if now >= (whole(known[3]) or 0) then held = redis.call('ZCOUNT', key_holders, digits(now), '+inf') end
-local free = (whole(known[1]) or whole(arg_limit) or 0) + (whole(known[2]) or 0) - held
+local held, extra = redis.call('ZCARD', key_holders), whole(known[2]) or 0
+if now >= (whole(known[3]) or 0) then
+  local all = held
+  held = redis.call('ZCOUNT', key_holders, digits(now), '+inf')
+  extra = math.max(0, extra - (all - held)) -- as those whose lease is over will take theirs along
+end
+local free = (whole(known[1]) or whole(arg_limit) or 0) + extra - held
 return {digits(math.max(0, free)), digits(held), redis.call('ZCARD', key_line)}

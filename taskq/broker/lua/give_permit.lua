@@ -5,7 +5,8 @@
 -- ARGV: seq first channels lease_us ttl_ms bounded limit count then addresses
 --   count: permits to add that nobody holds, for semaphores; bounded '1' refuses more than the limit
 --   addresses: of holders that give theirs back, or of waiters that leave
--- Returns: {'G', how many of the addresses held one}; {'B'} it would be more than the limit
+-- Returns: {'G', how many of the addresses held one}; {'B', n} it would be more than the limit, and of the holders the
+--   first n hold no more, as others have added permits for theirs
 -- include clock
 -- include text
 -- include session
@@ -20,15 +21,18 @@ local lease, count = whole(arg_lease_us), whole(arg_count)
 if not lease or lease == 0 or not count or not whole(arg_limit) or not whole(arg_ttl_ms) then
   return redis.error_reply('TASKQ_ARGS give_permit was given lease ' .. arg_lease_us .. ' and count ' .. arg_count)
 end
-local now, grace = guarded_clock(lease, lease / BEATS, key_holders, key_permits)
-lapse(now, grace)
-local returned = 0
+local now, grace, jump = guarded_clock(lease, lease / BEATS, key_holders, key_permits)
+lapse(now, grace, jump, lease)
+local held = {}
 for i = REST + 1, #ARGV do
-  if redis.call('ZSCORE', key_holders, ARGV[i]) then returned = returned + 1 end
+  if redis.call('ZSCORE', key_holders, ARGV[i]) then held[#held + 1] = ARGV[i] end
 end
 redis.call('HSETNX', key_permits, 'limit', arg_limit)
-if arg_bounded == '1' and count > 0 and free_permits() + returned + count > whole(arg_limit) then
-  reply = {'B', ''}
+if arg_bounded == '1' and free_permits() + #held + count > whole(arg_limit) then
+  local dropped = math.min(#held, whole(redis.call('HGET', key_permits, 'extra')) or 0)
+  for i = 1, dropped do take_back(held[i]) end
+  if dropped > 0 then redis.call('HINCRBY', key_permits, 'extra', -dropped) end
+  reply = {'B', digits(dropped)}
 else
   for i = REST + 1, #ARGV do
     redis.call('ZREM', key_line, ARGV[i])
@@ -36,7 +40,7 @@ else
   end
   if count > 0 then redis.call('HINCRBY', key_permits, 'extra', count) end
   hand_over(now + lease)
-  reply = {'G', digits(returned)}
+  reply = {'G', digits(#held)}
 end
 for _, key in ipairs({key_permits, key_holders, key_fences, key_line}) do redis.call('PEXPIRE', key, arg_ttl_ms) end
 remember(table.concat(reply, ';'))

@@ -12,6 +12,7 @@
 -- include line
 -- include permits
 local BEATS = 5 -- of a holder within its lease
+local WATCHERS = 4 -- at the head of the line, so that it moves on when some of them die together with the holder
 local MARGIN_US = 1000 -- so that who looks again after a deadline is not a moment early
 local reply, failure = recall()
 if failure then return failure end
@@ -26,8 +27,8 @@ if not known[1] then
 elseif known[1] ~= arg_limit then
   return {'X', known[1], known[2] or ''}
 end
-local now, grace = guarded_clock(lease, lease / BEATS, key_holders, key_permits)
-lapse(now, grace)
+local now, grace, jump = guarded_clock(lease, lease / BEATS, key_holders, key_permits)
+lapse(now, grace, jump, lease)
 if arg_turn ~= '' and arg_turn ~= '0' then redis.call('ZADD', key_line, arg_turn, arg_address) end -- back at its old place
 hand_over(now + lease)
 local fence = redis.call('HGET', key_fences, arg_address)
@@ -43,9 +44,11 @@ else
     turn = digits(redis.call('HINCRBY', key_permits, 'turn', 1))
     redis.call('ZADD', key_line, turn, arg_address)
   end
-  -- The first in line watches over the holders, and the others over the first.
-  local again = lease
-  if redis.call('ZRANK', key_line, arg_address) == 0 then
+  -- The first in line watches over the holders, the next ones over the first, and the others over those.
+  local again, rank = lease, redis.call('ZRANK', key_line, arg_address)
+  if rank > 0 and rank < WATCHERS then
+    again = 2 * lease / BEATS -- before three beats without a look, which would seem to be an outage
+  elseif rank == 0 then
     local first = tonumber(redis.call('ZRANGE', key_holders, 0, 0, 'WITHSCORES')[2])
     again = math.min(lease / BEATS, first and math.max(0, first - now, grace - now) or lease)
   end

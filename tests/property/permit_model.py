@@ -1,0 +1,160 @@
+"""What the scripts of locks and semaphores must do, in plain dictionaries. Times are the server's, in microseconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from broker_kit import SECOND
+
+from taskq.broker.permits import LAST_PLACE, NO_PLACE, Given, Refused, TooMany, Wait
+
+LEASE = 1.0  # seconds
+LEASE_US = SECOND
+BEAT_US = SECOND // 5
+WATCHERS = 4
+
+
+class PermitModel:
+    """One lock or semaphore.
+
+    Attributes:
+        alive: tokens of the processes that listen.
+        told: who was told of a permit, with its fence, since this was last emptied.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.table: dict[str, int] = {}
+        self.holders: dict[str, int] = {}
+        self.fences: dict[str, int] = {}
+        self.line: dict[str, int] = {}
+        self.alive: set[str] = set()
+        self.told: list[tuple[str, int]] = []
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what the server's keys must hold, without who made it."""
+        found: dict[str, Any] = {"permits": {name: str(value) for name, value in self.table.items()}}
+        found["fences"] = {address: str(fence) for address, fence in self.fences.items()}
+        found |= {"holders": self.holders, "line": self.line}
+        return {name: dict(content) for name, content in found.items() if content}
+
+    # -- calls
+
+    def take(self, address: str, turn: str, clock: int) -> Given | Wait | Refused:
+        self.table.setdefault("limit", self.limit)
+        now = self._begin(clock)
+        if turn not in {NO_PLACE, LAST_PLACE}:
+            self.line[address] = int(turn)
+        self._hand_over(now)
+        fence = self.fences.get(address)
+        if fence is None and self.free() > 0:
+            fence = self._give(address, now)
+        if fence is not None:
+            self.line.pop(address, None)
+            return Given(fence)
+        if turn == NO_PLACE:
+            return Refused()
+        if turn == LAST_PLACE:
+            turn = str(self._count("turn"))
+            self.line[address] = int(turn)
+        return Wait(turn, (self._again(address, now) + 1000) / 1e6)
+
+    def give(self, addresses: list[str], count: int, bounded: bool, clock: int) -> int | TooMany:
+        now = self._begin(clock)
+        self.table.setdefault("limit", self.limit)
+        held = [address for address in addresses if address in self.holders]
+        if bounded and self.free() + len(held) + count > self.limit:
+            dropped = min(len(held), self.table.get("extra", 0))
+            for address in held[:dropped]:
+                self._take_back(address)
+            if dropped:
+                self._count("extra", -dropped)
+            return TooMany(dropped)
+        for address in addresses:
+            self.line.pop(address, None)
+            self._take_back(address)
+        if count:
+            self._count("extra", count)
+        self._hand_over(now)
+        return len(held)
+
+    def leave(self, address: str) -> Given | None:
+        self.line.pop(address, None)
+        fence = self.fences.get(address)
+        return Given(fence) if fence is not None else None
+
+    def keep(self, addresses: list[str], clock: int) -> list[str]:
+        now, _, _ = self._guard(clock)
+        for address in addresses:
+            if address in self.holders:
+                self.holders[address] = now + LEASE_US
+        return [address for address in addresses if address not in self.holders]
+
+    def free(self) -> int:
+        return self.table.get("limit", 0) + self.table.get("extra", 0) - len(self.holders)
+
+    # -- parts
+
+    def _begin(self, clock: int) -> int:
+        now, grace, jump = self._guard(clock)
+        before = self._overdue(now, grace, jump)
+        gone = [address for address, deadline in self.holders.items() if before is not None and deadline < before]
+        for address in gone:
+            self._take_back(address)
+        if gone and self.table.get("extra"):
+            self._count("extra", -min(len(gone), self.table["extra"]))
+        return now
+
+    def _guard(self, clock: int) -> tuple[int, int, str]:
+        tick, grace, now, jump = self.table.get("tick"), self.table.get("grace", 0), clock, ""
+        if tick is not None and clock < tick - SECOND:
+            self.holders = {address: min(end, clock + LEASE_US) for address, end in self.holders.items()}
+            grace, jump = clock + LEASE_US, "back"
+            self._count("jumps")
+        elif tick is None or clock > tick + 3 * BEAT_US:
+            grace, jump = clock + LEASE_US, "gap"
+        else:
+            now = max(clock, tick)
+        self.table |= {"tick": now, "grace": grace}
+        return now, grace, jump
+
+    def _overdue(self, now: int, grace: int, jump: str) -> int | None:
+        if now >= grace:
+            return now
+        since = self.table.get("since")
+        if not jump or (jump == "gap" and since is not None and now < since + LEASE_US):
+            return None
+        self.table["since"] = now
+        return since if jump == "gap" else None
+
+    def _hand_over(self, now: int) -> None:
+        while self.free() > 0 and self.line:
+            address = min(self.line, key=lambda each: (self.line[each], each))
+            del self.line[address]
+            fence = self._give(address, now)
+            if address.partition("/")[0] in self.alive:
+                self.told.append((address, fence))
+            else:
+                self._take_back(address)
+
+    def _give(self, address: str, now: int) -> int:
+        fence = self._count("fence")
+        self.holders[address], self.fences[address] = now + LEASE_US, fence
+        return fence
+
+    def _take_back(self, address: str) -> None:
+        self.holders.pop(address, None)
+        self.fences.pop(address, None)
+
+    def _again(self, address: str, now: int) -> int:
+        rank = sorted(self.line, key=lambda each: (self.line[each], each)).index(address)
+        if rank >= WATCHERS:
+            return LEASE_US
+        if rank:
+            return 2 * BEAT_US
+        left = min(self.holders.values()) - now if self.holders else LEASE_US
+        return min(BEAT_US, max(0, left, self.table["grace"] - now)) if self.holders else BEAT_US
+
+    def _count(self, name: str, by: int = 1) -> int:
+        self.table[name] = self.table.get(name, 0) + by
+        return self.table[name]

@@ -1,0 +1,90 @@
+"""keep_permits.lua: holders renew their leases, and learn which are lost."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from broker_kit import NOW, SECOND, Kit
+
+from taskq.broker import permits
+from taskq.broker.queues import META_TTL_MS
+
+LEASE = 1.0  # seconds
+BEAT = SECOND // 5
+
+
+def keep(kit: Kit, *addresses: str) -> list[str]:
+    return kit.run(permits.keep(kit.keys, addresses, LEASE))
+
+
+def guard(tick: int, grace: int, **more: int) -> dict[str, str]:
+    return {name: str(value) for name, value in ({"tick": tick, "grace": grace} | more).items()}
+
+
+def test_a_lease_is_renewed_from_now(kit: Kit):
+    kit.seed(holders={"a/1": NOW + 10, "b/1": NOW + 20}, permits=guard(NOW, 5))
+    assert keep(kit, "a/1") == []
+    assert kit.snapshot() == {"holders": {"a/1": NOW + SECOND, "b/1": NOW + 20}, "permits": guard(NOW, 5)}
+
+
+def test_many_are_renewed_at_once_and_the_lost_ones_named(kit: Kit):
+    kit.seed(holders={"a/1": NOW + 10, "c/1": NOW + 20}, permits=guard(NOW, 5))
+    assert keep(kit, "b/1", "a/1", "d/1", "c/1") == ["b/1", "d/1"]
+    assert kit.read("holders") == {"a/1": NOW + SECOND, "c/1": NOW + SECOND}
+
+
+def test_a_lease_that_is_over_is_renewed_while_nobody_else_has_it(kit: Kit):
+    kit.seed(holders={"a/1": NOW - 5 * SECOND}, permits=guard(NOW, 5))
+    assert keep(kit, "a/1") == []
+    assert kit.read("holders") == {"a/1": NOW + SECOND}
+
+
+@pytest.mark.parametrize(
+    ("tick", "after", "other"),
+    [
+        (NOW - 3 * BEAT, guard(NOW, 7), NOW + 50 * SECOND),  # steady
+        (NOW + SECOND, guard(NOW + SECOND, 7), NOW + 50 * SECOND),  # slewed back: time stands still
+        (NOW + SECOND + 1, guard(NOW, NOW + SECOND, jumps=1), NOW + SECOND),  # set back: no lease grows
+        (NOW - 3 * BEAT - 1, guard(NOW, NOW + SECOND), NOW + 50 * SECOND),  # a step forward, or an outage
+    ],
+)
+def test_the_clock_is_guarded(kit: Kit, tick, after, other):
+    kit.seed(holders={"a/1": NOW, "far": NOW + 50 * SECOND}, permits=guard(tick, 7))
+    keep(kit, "a/1")
+    assert kit.snapshot() == {"holders": {"a/1": int(after["tick"]) + SECOND, "far": other}, "permits": after}
+
+
+def test_a_repeated_call_only_renews(kit: Kit):
+    kit.seed(holders={"a/1": NOW + 10}, permits=guard(NOW, 5))
+    call = permits.keep(kit.keys, ["a/1", "b/1"], LEASE)
+    first = kit.run(call), kit.snapshot()
+    assert (kit.run(call), kit.snapshot()) == first
+
+
+def test_every_key_lives_on_while_something_is_held(kit: Kit):
+    kit.seed(holders={"a/1": NOW}, permits=guard(NOW, 5), fences={"a/1": "1"}, line={"b/1": 1})
+    keep(kit, "a/1")
+    for name in ("permits", "holders", "fences", "line"):
+        assert META_TTL_MS - 60_000 < kit.ttl(name) <= META_TTL_MS
+
+
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("value", ["", "nan", "-1", " 5", "1.5"])
+def test_arguments_that_cannot_be_used_are_refused(kit: Kit, index, value):
+    kit.seed(holders={"a/1": NOW + 10}, permits=guard(NOW, 5))
+    call = permits.keep(kit.keys, ["a/1"], LEASE)
+    arguments = list(call.arguments)
+    arguments[index] = value
+    kit.refused(dataclasses.replace(call, arguments=arguments), "TASKQ_ARGS")
+
+
+def test_a_lease_of_nothing_is_refused(kit: Kit):
+    kit.refused(permits.keep(kit.keys, ["a/1"], 0), "TASKQ_ARGS")
+
+
+@pytest.mark.parametrize("name", ["permits", "holders"])
+def test_a_key_of_a_wrong_type_is_refused(kit: Kit, name):
+    kit.seed(**{name: "text"})
+    with pytest.raises(Exception, match="WRONGTYPE"):
+        keep(kit, "a/1")
