@@ -7,10 +7,12 @@
 -- include clock
 -- include text
 -- include guard
-local BEATS = 5 -- of a claim within its lease
+-- include line
+-- include items
+-- include claims
 local lease = whole(arg_lease_us)
-if not lease or lease == 0 then return redis.error_reply('TASKQ_ARGS keep_claims was given lease ' .. arg_lease_us) end
-local now = guarded_clock(lease, lease / BEATS, key_claims, key_tally)
+if not lease or lease < BEATS then return redis.error_reply('TASKQ_ARGS keep_claims was given lease ' .. arg_lease_us) end
+local now = redis.call('EXISTS', key_claims) == 1 and claims_clock(lease)
 local lost = {}
 for i = REST + 1, #ARGV do
   if redis.call('ZSCORE', key_claims, ARGV[i]) then

@@ -10,7 +10,14 @@
 -- include items
 if arg_line == 'j' then return {digits(redis.call('SREM', key_joiners, arg_address))} end
 if arg_line ~= 'g' and arg_line ~= 'p' then return redis.error_reply('TASKQ_ARGS leave_items knows no line ' .. arg_line) end
-local left = redis.call('ZREM', arg_line == 'g' and key_getters or key_putters, arg_address)
-if left == 0 and arg_line == 'g' and redis.call('EXISTS', key_items) == 1 then call_up(key_getters, 1) end
-if left == 0 and arg_line == 'p' then offer_room(whole(redis.call('HGET', key_meta, 'maxsize')) or 0, 1) end
-return {digits(left)}
+local place = arg_line == 'g' and key_getters or key_putters
+local rank = redis.call('ZRANK', place, arg_address)
+if rank then
+  redis.call('ZREM', place, arg_address)
+  if rank < AHEAD then promote(place, 1) end
+elseif arg_line == 'p' then
+  offer_room(whole(redis.call('HGET', key_meta, 'maxsize')) or 0, 1)
+elseif redis.call('EXISTS', key_items) == 1 then
+  summon(key_getters, 1)
+end
+return {rank and '1' or '0'}

@@ -1,7 +1,7 @@
 -- put_items: puts items on a data queue as far as its bound allows, and calls up who waits for them.
 -- Flags: none
 -- Moves: none
--- KEYS: session meta items tally getters putters joiners
+-- KEYS: session meta items tally getters putters
 -- ARGV: seq first channels address turn ttl_ms then items: place item
 --   turn: '' does not wait for room, '0' takes a place at the end of the line, another number is the place it had
 --   place: a number for priority queues, else ''
@@ -14,7 +14,7 @@ local reply, failure = recall()
 if failure then return failure end
 if reply then return {string.match(reply, '^(%a);([^;]*);([^;]*);(.*)$')} end
 local count = (#ARGV - REST) / 2
-if count ~= math.floor(count) or not whole(arg_ttl_ms) or (arg_turn ~= '' and not whole(arg_turn)) then
+if count ~= math.floor(count) or not whole(arg_ttl_ms) or (arg_turn ~= '' and (not whole(arg_turn) or arg_address == '')) then
   return redis.error_reply('TASKQ_ARGS put_items was given ' .. #ARGV .. ' values that do not fit')
 end
 local meta = redis.call('HMGET', key_meta, 'discipline', 'maxsize')
@@ -39,10 +39,12 @@ end
 if accepted > 0 then
   call_chunked('ZADD', key_items, added, 2000)
   redis.call('HSET', key_tally, 'seq', digits(seq), 'unfinished', digits((whole(tally[2]) or 0) + accepted))
-  if redis.call('EXISTS', key_getters) == 1 then call_up(key_getters, accepted) end
+  redis.call('PERSIST', key_tally) -- as long as items may be there: their order must not begin anew
+  summon(key_getters, accepted)
 end
 if accepted == count then
-  redis.call('ZREM', key_putters, arg_address)
+  step_out(key_putters, arg_address)
+  offer_room(maxsize, 1) -- there may be more of it, if somebody who was told died, or the bound was raised
   reply = {'A', digits(count), '', ''}
 elseif arg_turn == '' then
   reply = {'F', digits(accepted), '', ''}
@@ -50,6 +52,5 @@ else
   local turn, again = line_up(key_putters, arg_address, arg_turn)
   reply = {'W', digits(accepted), turn, again}
 end
-redis.call('PERSIST', key_tally) -- as long as items may be there: their order must not begin anew
 remember(table.concat(reply, ';'))
 return reply
