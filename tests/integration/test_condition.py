@@ -415,8 +415,8 @@ def one(need):
     return (yield need)
 
 
-# A bell, to stand in line, to give the lock back, to wait; and then none to five needs later. Where giving back is twice
-# not sent at all, which no loop does, the lock comes free with its lease only.
+# At a bell, standing in line, giving the lock back or waiting; and again none to five needs later.
+# A loop always sends what gives the lock back; cut off twice before it is sent, only its lease would free the lock.
 CUTS = [cut for cut in itertools.product(range(4), range(6), (False, True)) if cut != (2, 1, False)]
 
 
