@@ -6,6 +6,7 @@ An operation is a generator: it yields what it needs done, gets the answer, and 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Coroutine, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
@@ -117,8 +118,18 @@ async def aperform(operation: Operation[T], broker: Broker) -> T:
                 from taskq.client.aio import Bell
 
                 answer = Bell()
+        except GeneratorExit as error:  # the coroutine is dropped, with its loop perhaps: it may await nothing more
+            _drop(operation, error)
+            raise
         except BaseException as error:
             failure = error
+
+
+def _drop(operation: Operation[Any], error: GeneratorExit) -> None:
+    """End an operation without doing what it still asks for; what it holds at the server runs out by itself."""
+    with contextlib.suppress(GeneratorExit, StopIteration):
+        while True:
+            operation.throw(error)
 
 
 async def _answered(running: Coroutine[Any, Any, T]) -> T:
