@@ -109,7 +109,7 @@ def keep(queue: QueueKeys, addresses: Sequence[str], lease: float) -> Call[list[
 
 def put_back(queue: QueueKeys, members: Sequence[tuple[float, bytes]]) -> Call[int]:
     """Put members that were taken back at their places; answers how many."""
-    arguments: list[Any] = [channels(queue.namespace), META_TTL_MS]
+    arguments: list[Any] = [channels(queue.namespace)]
     for place, member in members:
         arguments += (repr(place), member)
     return make_call(load()["return_items"], queue, arguments, lambda reply: int(reply[0]))

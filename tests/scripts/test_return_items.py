@@ -52,9 +52,7 @@ def test_a_late_duplicate_puts_nothing_back_again(kit: Kit):
     assert "items" not in kit.snapshot()
 
 
-@pytest.mark.parametrize(
-    "arguments", [("", "1", "0000000000000001a"), ("5", "nan", "0000000000000001a"), ("5", "1", "short"), ("5", "1")]
-)
+@pytest.mark.parametrize("arguments", [("", "0000000000000001a"), ("nan", "0000000000000001a"), ("1", "short"), ("1",)])
 def test_arguments_that_cannot_be_used_are_refused(kit: Kit, arguments):
     call = items.put_back(kit.keys, [])
     kit.refused(dataclasses.replace(call, arguments=(call.arguments[0], *arguments)), "TASKQ_ARGS")

@@ -56,8 +56,9 @@ if #members > 0 then
     if arg_claim == '1' then reply[#reply + 1] = add_claim(places[i], member, now, lease) end
     reply[#reply + 1] = member
   end
-  offer_room(whole(meta[2]) or 0, #members)
-  if redis.call('EXISTS', key_items) == 1 then summon(key_getters, 1) end
+  local maxsize = whole(meta[2]) or 0
+  if maxsize > 0 then offer_room(maxsize, #members) end
+  if redis.call('EXISTS', key_items) == 1 then summon(key_getters, 1) else age() end
 elseif redis.call('HGET', key_tally, 'shutdown') == '1' then
   reply = {'S'}
 elseif arg_turn == '' then
@@ -65,8 +66,8 @@ elseif arg_turn == '' then
 else
   local turn, again = line_up(key_getters, arg_address, arg_turn, lapses)
   reply = {'W', turn, again}
+  age()
 end
-age()
 stored = {reply[1]}
 for i = 2, #reply do stored[#stored + 1] = #reply[i] .. ';' .. reply[i] end
 remember(table.concat(stored))

@@ -44,7 +44,8 @@ if accepted > 0 then
 end
 if accepted == count then
   step_out(key_putters, arg_address)
-  offer_room(maxsize, 1) -- there may be more of it, if somebody who was told died, or the bound was raised
+  -- There may be more room, if somebody who was told died, or the bound was raised.
+  if maxsize > 0 or arg_turn ~= '' then offer_room(maxsize, 1) end
   reply = {'A', digits(count), '', ''}
 elseif arg_turn == '' then
   reply = {'F', digits(accepted), '', ''}

@@ -1,8 +1,8 @@
 -- return_items: puts items that nobody used after all back at their places.
 -- Flags: allow-oom
 -- Moves: none
--- KEYS: session items tally getters claims
--- ARGV: seq first channels ttl_ms then items: place member
+-- KEYS: session items tally getters
+-- ARGV: seq first channels then items: place member
 -- Returns: {items put back}
 -- include text
 -- include session
@@ -11,7 +11,6 @@
 local reply, failure = recall()
 if failure then return failure end
 if reply then return {reply} end
-if not whole(arg_ttl_ms) then return redis.error_reply('TASKQ_ARGS return_items was given ttl ' .. arg_ttl_ms) end
 for i = REST + 1, #ARGV, 2 do
   local place = tonumber(ARGV[i])
   if not place or place - place ~= 0 or #(ARGV[i + 1] or '') < 16 then
@@ -21,7 +20,7 @@ end
 local count = (#ARGV - REST) / 2
 for i = REST + 1, #ARGV, 2 do redis.call('ZADD', key_items, ARGV[i], ARGV[i + 1]) end
 summon(key_getters, count)
-age()
+redis.call('PERSIST', key_tally)
 reply = digits(count)
 remember(reply)
 return {reply}

@@ -47,13 +47,9 @@ local function offer_room(maxsize, count)
   summon(key_putters, maxsize > 0 and math.min(count, maxsize - redis.call('ZCARD', key_items)) or count)
 end
 
--- Keeps the tally as long as there are items, claimed ones too, or their order would begin anew.
+-- Lets the tally go some day once there is no item, nor a claimed one. Whoever puts keeps it: their order would begin anew.
 local function age()
-  if redis.call('EXISTS', key_items, key_claims) > 0 then
-    redis.call('PERSIST', key_tally)
-  else
-    redis.call('PEXPIRE', key_tally, arg_ttl_ms)
-  end
+  if redis.call('EXISTS', key_items, key_claims) == 0 then redis.call('PEXPIRE', key_tally, arg_ttl_ms) end
 end
 
 -- Counts items as finished; false if there were not as many.
