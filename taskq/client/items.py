@@ -20,6 +20,7 @@ from taskq.errors import (
     InvalidOption,
     InvalidPriority,
     LeaseLost,
+    PayloadTooLarge,
     ShutDown,
     TaskqError,
     shorten,
@@ -100,6 +101,7 @@ class Coder:
         self._codec = of._app._codec(None)
         self._prefix = self._codec.name.encode() + b";"
         self._ranked = of.discipline is Discipline.PRIORITY
+        self._most = of._app.settings.max_body
 
     def encode(self, value: Any) -> Item:
         """Return an item as it is stored.
@@ -107,9 +109,16 @@ class Coder:
         Raises:
             SerializationError: it is no data.
             InvalidPriority: the queue is one of priorities, and the item has none.
+            PayloadTooLarge: it is larger than ``max_body``.
         """
         place = repr(priority_of(value)) if self._ranked else ""
-        return place, self._prefix + self._codec.encode(value, self._types, "item")
+        payload = self._codec.encode(value, self._types, "item")
+        if len(payload) > self._most:
+            raise PayloadTooLarge(
+                f"item of queue {self._of.name!r} has {len(payload)} bytes, over max_body of {self._most}; store it "
+                "elsewhere and put its name"
+            )
+        return place, self._prefix + payload
 
     def decode(self, member: bytes) -> Any:
         """Return the value of a stored item.
@@ -208,10 +217,11 @@ def _give_back(of: Queue, late: items.Got) -> Operation[None]:
     if late.claims:
         yield items.end_claims(of._keys, late.claims, back=True)
     elif late.members:
-        yield items.put_back(of._keys, [(_place_of(of, member), member) for member in late.members])
+        yield items.put_back(of._keys, [(place_of(of, member), member) for member in late.members])
 
 
-def _place_of(of: Queue, member: bytes) -> float:
+def place_of(of: Queue, member: bytes) -> float:
+    """Return where in its queue a member was."""
     if of.discipline is Discipline.PRIORITY:
         try:
             return priority_of(of._coder.decode(member))

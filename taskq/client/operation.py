@@ -7,6 +7,7 @@ An operation is a generator: it yields what it needs done, gets the answer, and 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Coroutine, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
@@ -139,8 +140,10 @@ async def _answered(running: Coroutine[Any, Any, T]) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError as error:
-        if not task.cancelled():
-            await asyncio.wait({task}, timeout=ANSWER_SECONDS)
-            if task.done() and not task.cancelled() and task.exception() is None:
-                error.answer = task.result()  # type: ignore[attr-defined]
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while not task.done() and (left := deadline - time.monotonic()) > 0:
+            with contextlib.suppress(asyncio.CancelledError):  # it is on its way out, however often that is asked for
+                await asyncio.wait({task}, timeout=left)
+        if task.done() and not task.cancelled() and task.exception() is None:
+            error.answer = task.result()  # type: ignore[attr-defined]
         raise

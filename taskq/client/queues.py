@@ -14,6 +14,7 @@ from taskq.client import items
 from taskq.client.items import NO_PLACE, Claim, Coder, check_blocking, check_most
 from taskq.client.keeper import check_lease
 from taskq.client.operation import Operation, perform
+from taskq.errors import SerializationError
 from taskq.model.discipline import Discipline, QueueSpec, check_maxsize, check_queue_name
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Queue:
         Raises:
             queue.Full: there was no room.
             ShutDown: the queue was shut down; a queue.ShutDown.
-            SerializationError, InvalidPriority: the item cannot be put.
+            SerializationError, InvalidPriority, PayloadTooLarge: the item cannot be put.
             QueueConflict: the queue holds jobs, or has another discipline.
             ValueError: the timeout is negative.
             BrokerError: the server refused or was not reached. So do all other methods.
@@ -225,7 +226,18 @@ class Queue:
     def _get(self, most: int, block: bool, timeout: float | None) -> Operation[list[Any]]:
         seconds = check_blocking(block, timeout)
         members = yield from items.get(self, most, seconds, self._app.settings.lease)
-        return [self._coder.decode(member) for member in members]
+        values: list[Any] = []
+        try:
+            for member in members:
+                values.append(self._coder.decode(member))  # noqa: PERF401 (how far it came counts)
+        except SerializationError:
+            # One that cannot be read is gone where it comes first; else it comes first the next time.
+            unread = members[max(1, len(values)) :]
+            if unread:
+                yield stored.put_back(self._keys, [(items.place_of(self, member), member) for member in unread])
+            if not values:
+                raise
+        return values
 
     def _task_done(self) -> Operation[None]:
         yield from self._app._sender.declare(self.name, queues.ITEMS)

@@ -23,7 +23,15 @@ from worker_kit import POOLS, TESTS, bench, wait_until
 from taskq import TaskQ
 from taskq.broker import items
 from taskq.broker.call import Command
-from taskq.errors import InvalidOption, InvalidPriority, InvalidTimeout, QueueConflict, SerializationError, ShutDown
+from taskq.errors import (
+    InvalidOption,
+    InvalidPriority,
+    InvalidTimeout,
+    PayloadTooLarge,
+    QueueConflict,
+    SerializationError,
+    ShutDown,
+)
 
 DEADLINE = 20.0  # seconds: the machine may run other suites
 KINDS = ("Queue", "LifoQueue", "PriorityQueue")
@@ -767,3 +775,33 @@ def test_jobs_of_every_pool_use_a_queue_by_its_name(server, namespace, tmp_path,
         assert [result.get(DEADLINE) for result in results].count(0) <= 1
         asked.join()
         assert worker.stop() == 0
+
+
+# -- items that cannot be read, or are too large
+
+
+def spoil(queue, at):
+    """Replace the item at that place by one that nobody can read."""
+    name = queue._keys.key("items")
+    (member, score) = queue._app.broker.read(Command(("ZRANGE", name, at, at, "WITHSCORES"), list))
+    queue._app.broker.read(Command(("ZREM", name, member), int))
+    queue._app.broker.read(Command(("ZADD", name, score, member[:16] + b";\xc1"), int))
+
+
+def test_one_that_cannot_be_read_costs_no_other(app):
+    queue = app.Queue("q")
+    queue.put_many("abcd")
+    spoil(queue, 2)
+    assert queue.get_many(10) == ["a", "b"]
+    with pytest.raises(SerializationError):
+        queue.get_many(10)
+    assert queue.get_many(10) == ["d"]
+    assert queue.empty()
+
+
+def test_one_that_is_too_large_is_refused(url, namespace):
+    with TaskQ("small", url, namespace, max_body=1024) as app:
+        queue = app.Queue("q")
+        with pytest.raises(PayloadTooLarge, match=r"item of queue 'q' has 2003 bytes, over max_body of 1024"):
+            queue.put(b"x" * 2000)
+        assert queue.empty()

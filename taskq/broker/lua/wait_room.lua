@@ -6,7 +6,8 @@
 --   turn: '0' takes a place at the end of the line, another number is the place it had
 -- Returns: {'R'} there is room; {'W', turn, us until it should look again}; no session, as it may run twice
 -- include text
-local AHEAD, SOON_US, LATE_US = 2, 2000000, 30000000 -- as in include/items
+-- Should one that was told have died before it came: the first look again soon, the others one after another.
+local SOON_US, STEP_US, LATE_US = 2000000, 10000, 30000000
 if arg_address == '' or not whole(arg_turn) or not whole(arg_ttl_ms) then
   return redis.error_reply('TASKQ_ARGS wait_room was given turn ' .. arg_turn .. ' and ttl ' .. arg_ttl_ms)
 end
@@ -19,4 +20,4 @@ local turn = arg_turn
 if turn == '0' then turn = digits(redis.call('HINCRBY', key_meta, 'turn', 1)) end
 redis.call('ZADD', key_putters, turn, arg_address)
 redis.call('PEXPIRE', key_putters, arg_ttl_ms)
-return {'W', turn, digits(redis.call('ZRANK', key_putters, arg_address) < AHEAD and SOON_US or LATE_US)}
+return {'W', turn, digits(math.min(LATE_US, SOON_US + STEP_US * redis.call('ZRANK', key_putters, arg_address)))}
