@@ -2,7 +2,8 @@
 -- seq, turn, claim, unfinished, shutdown, and of claims the clock guard, lease and beat; getters, putters: zsets of who
 -- waits, address to turn; claims: zset of deadlines by claim; claimed: hash, claim to place and member; joiners: set.
 local AHEAD = 2 -- how many in a line look again soon, should one that was told have died before it came
-local SOON_US, LATE_US = 2000000, 30000000
+-- The others look one after another: those ahead may have died together.
+local SOON_US, STEP_US, LATE_US = 2000000, 10000, 30000000
 
 -- The microseconds after which the head of a line looks again: with claims often enough for the clock guard, see claims.
 local function soon(place)
@@ -32,7 +33,8 @@ local function line_up(place, address, turn, soonest)
   if turn == '0' then turn = digits(redis.call('HINCRBY', key_tally, 'turn', 1)) end
   redis.call('ZADD', place, turn, address)
   redis.call('PEXPIRE', place, arg_ttl_ms)
-  if redis.call('ZRANK', place, address) >= AHEAD then return turn, digits(LATE_US) end
+  local rank = redis.call('ZRANK', place, address)
+  if rank >= AHEAD then return turn, digits(math.min(LATE_US, SOON_US + STEP_US * rank)) end
   return turn, digits(math.min(soon(place), soonest or SOON_US))
 end
 
