@@ -144,6 +144,11 @@ def left_over(app: TaskQ, *things: Any) -> dict[str, int]:
     return {name: count for name, count in found.items() if count}
 
 
+def own_threads() -> int:
+    """Return how many threads of taskq run; those of the test's own tools come and go."""
+    return sum(thread.name.startswith("taskq-") for thread in threading.enumerate())
+
+
 class CancelledAt:
     """Awaits a coroutine in the running task, which is cancelled at the coroutine's n-th suspension.
 

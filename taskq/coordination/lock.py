@@ -58,8 +58,11 @@ class Lock(Permits):
         if hold is None:
             return None
         if hold.lost:
-            raise LeaseLost(f"{self!r} was held with fence {hold.fence}, but its lease ran out meanwhile")
+            raise self._lost(hold)
         return hold.fence
+
+    def _lost(self, hold: Hold) -> LeaseLost:
+        return LeaseLost(f"{self!r} was held with fence {hold.fence}, but its lease ran out meanwhile; release it")
 
     def acquire(self, blocking: bool = True, timeout: float = NO_LIMIT) -> bool:
         """Take the lock.
@@ -145,6 +148,8 @@ class RLock(Lock):
         hold = self._own()
         if hold is not None:
             check_lock_wait(blocking, timeout)
+            if hold.lost:
+                raise self._lost(hold)
             hold.depth += 1
             return True
         return (yield from super()._acquire(blocking, timeout))

@@ -27,7 +27,8 @@ class Semaphore(Permits):
 
     Permits are held under leases, which this process renews in the background; those of a process that died are free
     when its leases run out. ``release`` gives back a permit that this process holds, first one that the calling thread
-    took; where it holds none it adds one, as ``threading`` does.
+    took; where it holds none it adds one, as ``threading`` does. For each that was added one that lapses stays taken: a
+    signal that was consumed does not come back with the end of its consumer.
     Contract: https://docs.python.org/3/library/threading.html#semaphore-objects
     """
 

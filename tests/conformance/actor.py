@@ -62,6 +62,8 @@ class Host:
 
     def value(self, sent: Any) -> Any:
         """Return an argument; ``{"$call": [thing, method]}`` and ``{"$raise": class}`` are functions that do that."""
+        if isinstance(sent, dict) and "$tuple" in sent:
+            return tuple(sent["$tuple"])
         if isinstance(sent, dict) and "$call" in sent:
             thing, method = sent["$call"]
             return lambda: getattr(self.thing(thing), method)()  # noqa: PLW0108 (looked up when it is called)
@@ -75,7 +77,7 @@ class Host:
 
     def ended(self, request: Request, value: Any = None, error: BaseException | None = None) -> None:
         if error is None:
-            if not isinstance(value, int | float | str | list | None):
+            if not isinstance(value, int | float | str | list | tuple | None):
                 value = repr(value)
             self.reply({"id": request["id"], "value": value})
         else:
@@ -128,7 +130,7 @@ class ThreadHost(Host):
         if call == "with":
             with thing:
                 return _run_body(thing, args, kwargs)
-        if call == "get":
+        if call == "read":
             return getattr(thing, *args)
         return getattr(thing, call)(*args, **kwargs)
 
@@ -177,7 +179,7 @@ class AsyncHost(Host):
         if call == "with":
             async with thing:
                 return _run_body(thing, args, kwargs)
-        if call == "get":
+        if call == "read":
             return getattr(thing, *args)
         method = getattr(thing.aio, call, None)
         return await method(*args, **kwargs) if method is not None else getattr(thing, call)(*args, **kwargs)
@@ -204,7 +206,7 @@ def _own_stack() -> Callable[[], Any]:
 
 def _run_body(thing: Any, calls: list[list[Any]], options: dict[str, Any]) -> list[Any]:
     """Do what stands in a with-block: calls of the same thing, then perhaps an error."""
-    values = [getattr(thing, call)(*args) if call != "get" else getattr(thing, *args) for call, *args in calls]
+    values = [getattr(thing, call)(*args) if call != "read" else getattr(thing, *args) for call, *args in calls]
     if "error" in options:
         _raise(options["error"])
     return values

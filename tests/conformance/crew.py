@@ -172,7 +172,7 @@ class Thing:
 
     def read(self, attribute: str) -> Any:
         """Return an attribute."""
-        return self.tell("get", attribute).finish()
+        return self.tell("read", attribute).finish()
 
     def inside(self, *calls: list[Any], error: str | None = None) -> Any:
         """Return the values of ``calls`` made inside a with-block, which then raises ``error``."""
@@ -229,11 +229,12 @@ class Crew:
         return Actor(self._homes.home(self.kind, 0), number)
 
     def key(self, kind: str, name: str, part: str) -> str:
-        return f"{self._homes.namespace}:{{{kind}:{name}}}:{part}"
+        tag = f"{kind}:{name}" if kind else name  # queues have names without a kind
+        return f"{self._homes.namespace}:{{{tag}}}:{part}"
 
-    def in_line(self, kind: str, name: str) -> int:
-        """Return how many places there are in the line of a primitive."""
-        return int(self._client.zcard(self.key(kind, name, "line")))
+    def in_line(self, kind: str, name: str, part: str = "line") -> int:
+        """Return how many places there are in a line of a primitive."""
+        return int(self._client.zcard(self.key(kind, name, part)))
 
     def listed(self, name: str) -> int:
         """Return how many processes wait for an Event."""
@@ -244,13 +245,15 @@ class Crew:
         for actor in actors:
             until(actor.parked, f"{actor} waits")
 
-    def in_line_one_by_one(self, kind: str, name: str, starts: list[Callable[[], Doing]]) -> list[Doing]:
+    def in_line_one_by_one(
+        self, kind: str, name: str, starts: list[Callable[[], Doing]], part: str = "line"
+    ) -> list[Doing]:
         """Start one call after another, each when the one before stands in line."""
         doing = []
         for start in starts:
-            before = self.in_line(kind, name)
+            before = self.in_line(kind, name, part)
             doing.append(start())
-            until(lambda before=before: self.in_line(kind, name) == before + 1, "one more in line")
+            until(lambda before=before: self.in_line(kind, name, part) == before + 1, "one more in line")
         return doing
 
 

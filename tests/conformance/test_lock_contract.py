@@ -191,19 +191,18 @@ def test_first_come_first_served(crew: Crew, name):
 def test_who_leaves_the_line_holds_up_nobody(crew: Crew, name):
     a, b, c = crew(3)
     a.Lock(name).acquire()
-    waiting = crew.in_line_one_by_one(
-        "lock",
-        name,
-        [lambda: b.Lock(name).start.acquire(timeout=0.2), lambda: c.Lock(name).start.acquire(timeout=60)],
-    )
-    assert waiting[0].finish() is False
+    hasty = b.Lock(name).start.acquire(timeout=0.3)
+    until(lambda: hasty.done or crew.in_line("lock", name) == 1, "it stands in line")
+    patient = c.Lock(name).start.acquire(timeout=60)
+    crew.parked(c)
+    assert hasty.finish() is False
     a.Lock(name).release()
-    assert waiting[1].finish() is True
+    assert patient.finish() is True
     c.Lock(name).release()
 
 
 def test_many_that_want_it_have_it_one_at_a_time(crew: Crew, name):
-    turns = [actor.Lock(name).tell("with", ["get", "fence"]) for _ in range(10) for actor in crew(3)]
+    turns = [actor.Lock(name).tell("with", ["read", "fence"]) for _ in range(10) for actor in crew(3)]
     fences = [each.finish()[0] for each in turns]
     assert sorted(fences) == list(range(1, len(turns) + 1)), "one fence each, and none was held twice"
     assert locked_by_none(crew, name)

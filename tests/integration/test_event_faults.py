@@ -16,6 +16,7 @@ from coordination_kit import (
     left_over,
     long_form,
     own_server,
+    own_threads,
     until,
 )
 
@@ -243,7 +244,7 @@ def test_waits_leave_nothing_behind(app, board):
     count = long_form("WAITS", 10_000)
     event, pulse = app.Event("never"), app.Event("pulse")
     event.wait(0.01)
-    threads = threading.active_count()
+    threads = own_threads()
     stop = threading.Event()
 
     def beat() -> None:
@@ -268,7 +269,7 @@ def test_waits_leave_nothing_behind(app, board):
     beating.join()
     assert left_over(app, event, pulse) == {}
     assert board.places() == {}
-    assert threading.active_count() == threads
+    assert own_threads() == threads
 
 
 def test_many_threads_that_come_first_together_are_all_woken(any_server, namespace, board):

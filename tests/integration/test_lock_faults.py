@@ -21,6 +21,7 @@ from coordination_kit import (
     left_over,
     long_form,
     own_server,
+    own_threads,
     until,
 )
 
@@ -199,6 +200,17 @@ def test_the_fence_of_a_lost_lock_is_an_error(app, board):
     assert left_over(app, lock) == {}
 
 
+def test_rlock_that_was_lost_is_not_taken_again(app, board):
+    lock = app.RLock("r", lease=LEASE)
+    lock.acquire()
+    lock._holds[-1].lose()
+    with pytest.raises(LeaseLost, match="ran out meanwhile; release it"):
+        lock.acquire()
+    lock.release()
+    assert lock.acquire(timeout=5)
+    lock.release()
+
+
 def test_what_was_raised_inside_is_not_hidden_by_a_lost_lease(app, board):
     lock = app.Lock("l", lease=LEASE)
 
@@ -367,7 +379,7 @@ def test_waits_leave_nothing_behind(app, board, any_server, namespace):
         held, lock, free = other.Lock("held"), app.Lock("held"), app.Lock("free")
         held.acquire()
         assert lock.acquire(timeout=0.01) is False
-        threads = threading.active_count() + 1  # the keeper of what is held now and then
+        threads = own_threads() + 1  # the keeper of what is held now and then
 
         def wait(times: int) -> None:
             for number in range(times):
@@ -384,7 +396,7 @@ def test_waits_leave_nothing_behind(app, board, any_server, namespace):
             waiter.join()
         assert left_over(app, lock, free) == {}
         held.release()
-        assert threading.active_count() <= threads
+        assert own_threads() <= threads
     assert board.places() == {}
 
 

@@ -84,7 +84,9 @@ class PermitModel:
         return Given(fence) if fence is not None else None
 
     def keep(self, addresses: list[str], clock: int) -> list[str]:
-        now, _, _ = self._guard(clock)
+        now, _, jump = self._guard(clock)
+        if jump == "back":
+            self.table.pop("since", None)
         for address in addresses:
             if address in self.holders:
                 self.holders[address] = now + LEASE_US
@@ -147,6 +149,8 @@ class PermitModel:
         self.fences.pop(address, None)
 
     def _again(self, address: str, now: int) -> int:
+        if address not in self.line:  # it was passed over this moment
+            return LEASE_US
         rank = sorted(self.line, key=lambda each: (self.line[each], each)).index(address)
         if rank >= WATCHERS:
             return LEASE_US

@@ -8,6 +8,7 @@ import pytest
 from broker_kit import NOW, SECOND, Kit
 
 from taskq.broker import permits
+from taskq.broker.permits import NO_PLACE, Refused
 from taskq.broker.queues import META_TTL_MS
 
 LEASE = 1.0  # seconds
@@ -53,6 +54,15 @@ def test_the_clock_is_guarded(kit: Kit, tick, after, other):
     kit.seed(holders={"a/1": NOW, "far": NOW + 50 * SECOND}, permits=guard(tick, 7))
     keep(kit, "a/1")
     assert kit.snapshot() == {"holders": {"a/1": int(after["tick"]) + SECOND, "far": other}, "permits": after}
+
+
+def test_a_clock_that_is_set_back_and_then_right_again_takes_nothing_from_who_renews(kit: Kit):
+    kit.run(permits.take(kit.keys, "a/1", limit=1, lease=LEASE, turn=NO_PLACE, who="me"))
+    kit.advance(-3600)
+    keep(kit, "a/1")
+    kit.advance(3600 + 2 * LEASE)
+    assert kit.run(permits.take(kit.keys, "b/1", limit=1, lease=LEASE, turn=NO_PLACE, who="me")) == Refused()
+    assert keep(kit, "a/1") == []
 
 
 def test_a_repeated_call_only_renews(kit: Kit):

@@ -144,6 +144,18 @@ def test_a_waiter_that_nobody_hears_for_is_passed_over(kit: Kit, listen):
     assert kit.read("line") is None
 
 
+def test_who_asks_again_while_its_process_hears_nothing_is_passed_over_itself(kit: Kit, listen):
+    take(kit, "a/1")
+    with listening(kit, listen) as messages:
+        take(kit, "deaf/1", LAST_PLACE)
+        take(kit, "here/2", LAST_PLACE)
+        wait(kit, LEASE + BEAT)
+        assert take(kit, "deaf/1", "1") == Wait("1", pytest.approx(LEASE, abs=0.01))
+        assert messages(1) == [b"~2\n3"]
+    assert kit.read("holders").keys() == {"here/2"}
+    assert kit.read("line") is None
+
+
 def test_who_asks_takes_what_only_dead_ones_wait_for(kit: Kit):
     take(kit, "a/1")
     take(kit, "gone/1", LAST_PLACE)

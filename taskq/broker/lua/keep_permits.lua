@@ -12,7 +12,8 @@ local lease = whole(arg_lease_us)
 if not lease or lease == 0 or not whole(arg_ttl_ms) then
   return redis.error_reply('TASKQ_ARGS keep_permits was given lease ' .. arg_lease_us)
 end
-local now = guarded_clock(lease, lease / BEATS, key_holders, key_permits)
+local now, _, jump = guarded_clock(lease, lease / BEATS, key_holders, key_permits)
+if jump == 'back' then redis.call('HDEL', key_permits, 'since') end -- a time of the clock as it was, see permits
 local lost = {}
 for i = REST + 1, #ARGV do
   if redis.call('ZSCORE', key_holders, ARGV[i]) then

@@ -45,7 +45,8 @@ else
     redis.call('ZADD', key_line, turn, arg_address)
   end
   -- The first in line watches over the holders, the next ones over the first, and the others over those.
-  local again, rank = lease, redis.call('ZRANK', key_line, arg_address)
+  -- One that was passed over this very moment, as its process listens to nothing, looks when it does again.
+  local again, rank = lease, redis.call('ZRANK', key_line, arg_address) or WATCHERS
   if rank > 0 and rank < WATCHERS then
     again = 2 * lease / BEATS -- before three beats without a look, which would seem to be an outage
   elseif rank == 0 then
