@@ -195,7 +195,8 @@ class AsyncHost(Host):
 
 def _own_stack() -> Callable[[], Any]:
     """Return what returns the frame at which the calling thread, or greenlet, is."""
-    if "gevent" in sys.modules and sys.modules["gevent"].monkey.is_module_patched("threading"):
+    patching = sys.modules.get("gevent.monkey")
+    if patching is not None and patching.is_module_patched("threading"):
         from greenlet import getcurrent
 
         mine = getcurrent()
