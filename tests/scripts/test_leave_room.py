@@ -70,3 +70,11 @@ def test_claiming_makes_room_for_as_many(kit: Kit, listen):
     with listen(kit, channels(kit.keys.namespace) + "t") as messages:
         assert len(kit.claim(2)) == 2
         assert messages(2) == [b"~1\n", b"~2\n"]
+
+
+def test_a_line_that_was_changed_by_hand_does_not_stop_a_step(kit: Kit):
+    kit.declare(Discipline.FIFO, 3)
+    kit.run(jobs.enqueue(kit.keys, [job("a")]))
+    kit.worker()
+    kit.command("SET", kit.keys.key("putters"), "x")
+    assert kit.claim(1) == [("a", "1")]
