@@ -9,6 +9,7 @@ from typing import Any
 
 from taskq.broker.call import Call, Command, make_call
 from taskq.broker.keys import QueueKeys, channels
+from taskq.broker.line import microseconds
 from taskq.broker.queues import META_TTL_MS
 from taskq.broker.scripts import load
 
@@ -74,7 +75,17 @@ def enter(
         return Entered(Standing(letter.decode()), Place(int(number), text.decode()) if number else None)
 
     born, ticket = _place(place)
-    arguments = (channels(barrier.namespace), address, parties, born, ticket, int(acts), _us(lease), META_TTL_MS, who)
+    arguments = (
+        channels(barrier.namespace),
+        address,
+        parties,
+        born,
+        ticket,
+        int(acts),
+        microseconds(lease),
+        META_TTL_MS,
+        who,
+    )
     return make_call(load()["enter_barrier"], barrier, arguments, parse, first=address)
 
 
@@ -113,7 +124,7 @@ def keep(barrier: QueueKeys, addresses: Sequence[str], lease: float) -> Call[lis
     return make_call(
         load()["keep_barrier"],
         barrier,
-        (channels(barrier.namespace), _us(lease), META_TTL_MS, *addresses),
+        (channels(barrier.namespace), microseconds(lease), META_TTL_MS, *addresses),
         lambda _: [],
     )
 
@@ -134,7 +145,3 @@ def _standing(reply: list[Any]) -> Standing:
 
 def _place(place: Place | None) -> tuple[str, str]:
     return (place.born, str(place.ticket)) if place is not None else ("", "")
-
-
-def _us(seconds: float) -> int:
-    return round(seconds * 1e6)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from taskq.broker.call import Call, make_call
 from taskq.broker.keys import QueueKeys, channels
+from taskq.broker.line import Wait, microseconds, parse_wait
 from taskq.broker.queues import META_TTL_MS
 from taskq.broker.scripts import load
 
@@ -15,14 +16,6 @@ BATCH_ITEMS: Final = 1000  # a call, as of jobs
 BATCH_BYTES: Final = 4 * 1024 * 1024  # a call
 ARRIVAL: Final = 16  # digits before an item: the number of its arrival
 GETTERS, PUTTERS, JOINERS = "g", "p", "j"
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """A place in line: ``turn`` keeps it when asking again, which is due after ``again`` seconds."""
-
-    turn: str
-    again: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +65,8 @@ def get(
 ) -> Call[Got]:
     """Take up to ``most`` items, under a lease if ``claim``; at least one is taken whatever its size."""
     arguments = (
-        channels(queue.namespace), address, turn, most, max_bytes, "1" if claim else "0", _us(lease), META_TTL_MS,
+        channels(queue.namespace), address, turn, most, max_bytes, "1" if claim else "0", microseconds(lease),
+        META_TTL_MS,
     )  # fmt: skip
     return make_call(load()["get_items"], queue, arguments, _got, first=address)
 
@@ -104,7 +98,7 @@ def keep(queue: QueueKeys, addresses: Sequence[str], lease: float) -> Call[list[
         return [address_of(queue, claim.decode()) for claim in reply]
 
     claims = [claim_of(queue, address) for address in addresses]
-    return make_call(load()["keep_claims"], queue, (_us(lease), *claims), parse)
+    return make_call(load()["keep_claims"], queue, (microseconds(lease), *claims), parse)
 
 
 def put_back(queue: QueueKeys, members: Sequence[tuple[float, bytes]]) -> Call[int]:
@@ -153,7 +147,7 @@ def _put(reply: list[Any]) -> Put:
     if letter == b"A":
         return Put(int(reply[1]))
     if letter == b"W":
-        return Put(int(reply[1]), wait=_wait(reply[2:]))
+        return Put(int(reply[1]), wait=parse_wait(reply[2:]))
     if letter == b"F":
         return Put(int(reply[1]), full=True)
     return Put(shut=letter == b"S", undeclared=letter == b"U")
@@ -166,13 +160,5 @@ def _got(reply: list[Any]) -> Got:
     if letter == b"C":
         return Got(reply[2::2], [name.decode() for name in reply[1::2]])
     if letter == b"W":
-        return Got(wait=_wait(reply[1:]))
+        return Got(wait=parse_wait(reply[1:]))
     return Got(shut=letter == b"S", undeclared=letter == b"U")
-
-
-def _wait(parts: list[Any]) -> Wait:
-    return Wait(parts[0].decode(), int(parts[1]) / 1e6)
-
-
-def _us(seconds: float) -> int:
-    return round(seconds * 1e6)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from taskq.broker.call import Call, make_call
 from taskq.broker.keys import QueueKeys, channels
+from taskq.broker.line import Wait, microseconds, parse_wait
 from taskq.broker.queues import META_TTL_MS
 from taskq.broker.scripts import load
-
-NO_PLACE: Final = ""  # of who does not wait
-LAST_PLACE: Final = "0"  # at the end of the line
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +18,6 @@ class Given:
     """A permit; ``fence`` is greater than that of every earlier one."""
 
     fence: int
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """A place in the line.
-
-    Attributes:
-        turn: keeps the place when asking again.
-        again: seconds after which to ask again, should nothing be told before.
-    """
-
-    turn: str
-    again: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +63,12 @@ def take(
         if letter == b"G":
             return Given(int(rest[0]))
         if letter == b"W":
-            return Wait(rest[0].decode(), int(rest[1]) / 1e6)
+            return parse_wait(rest)
         if letter == b"X":
             return Conflict(int(rest[0]), rest[1].decode("utf-8", "replace"))
         return Refused()
 
-    arguments = (channels(permits.namespace), address, limit, turn, _us(lease), META_TTL_MS, who)
+    arguments = (channels(permits.namespace), address, limit, turn, microseconds(lease), META_TTL_MS, who)
     return make_call(load()["take_permit"], permits, arguments, parse, first=address)
 
 
@@ -106,7 +91,8 @@ def give(
         return number if reply[0] == b"G" else TooMany(number)
 
     arguments = (
-        channels(permits.namespace), _us(lease), META_TTL_MS, "1" if bounded else "0", limit, count, *addresses,
+        channels(permits.namespace), microseconds(lease), META_TTL_MS, "1" if bounded else "0", limit, count,
+        *addresses,
     )  # fmt: skip
     return make_call(load()["give_permit"], permits, arguments, parse, first=addresses[0] if addresses else "")
 
@@ -124,7 +110,7 @@ def keep(permits: QueueKeys, addresses: Sequence[str], lease: float) -> Call[lis
     def parse(reply: list[Any]) -> list[str]:
         return [address.decode() for address in reply]
 
-    return make_call(load()["keep_permits"], permits, (_us(lease), META_TTL_MS, *addresses), parse)
+    return make_call(load()["keep_permits"], permits, (microseconds(lease), META_TTL_MS, *addresses), parse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +125,3 @@ class Count:
 def count(permits: QueueKeys, limit: int) -> Call[Count]:
     """Look."""
     return make_call(load()["count_permits"], permits, (limit,), lambda reply: Count(*map(int, reply)))
-
-
-def _us(seconds: float) -> int:
-    return round(seconds * 1e6)

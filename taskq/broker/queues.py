@@ -8,6 +8,7 @@ from typing import Any
 
 from taskq.broker.call import Call, make_call
 from taskq.broker.keys import SCHEMA, QueueKeys, channels
+from taskq.broker.line import Wait, parse_wait
 from taskq.broker.scripts import load
 from taskq.errors import WrongType, shorten
 from taskq.model.discipline import Discipline
@@ -46,14 +47,14 @@ def purge(queue: QueueKeys, limit: int = 100) -> Call[tuple[int, int]]:
     )
 
 
-def wait_room(queue: QueueKeys, address: str, turn: str) -> Call[tuple[str, float] | None]:
+def wait_room(queue: QueueKeys, address: str, turn: str) -> Call[Wait | None]:
     """Look for room for a job, and have ``address`` told where there is none.
 
-    Answers None if there is; else the turn, which keeps the place when asking again, and the seconds until that.
+    Answers None if there is.
     """
 
-    def parse(reply: list[Any]) -> tuple[str, float] | None:
-        return None if reply[0] == b"R" else (reply[1].decode(), int(reply[2]) / 1e6)
+    def parse(reply: list[Any]) -> Wait | None:
+        return None if reply[0] == b"R" else parse_wait(reply[1:])
 
     return make_call(load()["wait_room"], queue, (address, turn, META_TTL_MS), parse)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from taskq.broker import items, queues
 from taskq.broker.items import ARRIVAL, BATCH_BYTES, BATCH_ITEMS
+from taskq.broker.line import LAST_PLACE, NO_PLACE, Wait
 from taskq.client.keeper import Kind
 from taskq.client.line import deadline_of, is_over, next_look, subscribed
 from taskq.client.operation import Hear, MakeBell, Operation, Take, aperform, perform
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from taskq.client.queues import Queue
     from taskq.client.signals import Bell, Signal
 
-NO_PLACE, LAST_PLACE = "", "0"  # turns of who does not wait, and of who comes new
 DECLARATIONS: Final = 3  # of one queue within one call; something removes it each time
 
 Item = tuple[str, bytes]  # its place in a priority queue or '', and the codec's name with the encoded value
@@ -284,7 +284,7 @@ class _Stand:
             self._lined_up = False
         return answer
 
-    def wait(self, place: items.Wait | None, deadline: float | None) -> Operation[None]:
+    def wait(self, place: Wait | None, deadline: float | None) -> Operation[None]:
         """Wait until it is time to ask again; who has no place in line is seen to be told first."""
         if place is None:
             yield from subscribed(self._listener, self._bell, deadline)
@@ -314,7 +314,7 @@ def _declare(of: Queue, *, again: int = 0) -> Operation[None]:
     if again > DECLARATIONS:
         raise BrokerError(f"queue {of.name!r} vanishes as often as it is declared; who flushes the server?")
     if again:
-        sender.looked_at.pop(of.name, None)
+        sender.item_queues.pop(of.name, None)
     yield from sender.declare(of.name, queues.ITEMS)
 
 

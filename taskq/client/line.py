@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 FIRST_SUBSCRIPTION: Final = 1.0  # seconds to wait for the listener; a server that denies it is asked again and again
 BLIND: Final = 1.0  # seconds between two looks without a subscription
-LONGEST_LOOK: Final = 30.0  # seconds between two looks with one: a net below what no test has shown to be needed
+LONGEST_LOOK: Final = 30.0  # seconds between two looks with one: a safety net, should a message be lost
 
 
 def deadline_of(seconds: float | None) -> float | None:

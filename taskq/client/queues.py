@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from taskq.broker import items as stored
 from taskq.broker import queues, work
 from taskq.broker.finishing import finish_of
+from taskq.broker.line import NO_PLACE
 from taskq.broker.queues import QueueInfo
 from taskq.client import items
-from taskq.client.items import NO_PLACE, Claim, Coder, check_blocking, check_most
+from taskq.client.items import Claim, Coder, check_blocking, check_most
 from taskq.client.keeper import check_lease
 from taskq.client.operation import Operation, perform
 from taskq.errors import SerializationError
@@ -213,8 +214,7 @@ class Queue:
         return self._app.broker.keys(self.name)
 
     def _is_declared(self) -> bool:
-        known = self._app._sender.looked_at.get(self.name)
-        return known is not None and known.content == queues.ITEMS
+        return self.name in self._app._sender.item_queues
 
     def _perform(self, operation: Operation[T]) -> T:
         return perform(operation, self._app.broker)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from taskq.broker import jobs, queues
+from taskq.broker.line import LAST_PLACE, Wait
 from taskq.client.context import current_job
 from taskq.client.keeper import Keeper
 from taskq.client.line import deadline_of, is_over, next_look, subscribed
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from taskq.broker.queues import Declared
     from taskq.client.result import AsyncResult
 
-LAST_PLACE: Final = "0"  # the turn of who comes new
 DECLARATIONS: Final = 3  # of one queue within one sending; something removes it each time
 
 
@@ -45,7 +45,7 @@ class Sender:
         self.listener = Listener(broker)
         self.keeper = keeper
         self.declared: dict[str, Declared] = {}  # those that hold jobs
-        self.looked_at: dict[str, Declared] = {}  # the others
+        self.item_queues: dict[str, Declared] = {}  # those that hold items
         self.who = f"{app[:60]}, {platform.node()[:40]} {self.pid}"
         self._spec_of = spec_of
 
@@ -55,9 +55,10 @@ class Sender:
         Raises:
             QueueConflict: it is there with another discipline, or holds something else than ``content``.
         """
-        place = self.declared if content == queues.JOBS else self.looked_at
-        known = place.get(queue)
-        if known is not None and content in {known.content, queues.EITHER, queues.JOBS}:
+        known = self.declared.get(queue) if content != queues.ITEMS else None
+        if known is None and content != queues.JOBS:
+            known = self.item_queues.get(queue)
+        if known is not None:
             return known
         spec, keys = self._spec_of(queue), self.broker.keys(queue)
         wanted = spec.discipline if spec is not None else None
@@ -75,7 +76,10 @@ class Sender:
                 "use another name"
             )
         yield jobs.register_queue(self.broker.namespace, queue)
-        place[queue] = found
+        if found.content == queues.ITEMS:
+            self.item_queues[queue] = found
+        elif found.content == queues.JOBS:
+            self.declared[queue] = found
         return found
 
     def put(self, queue: str, job: Job, result: AsyncResult[Any]) -> None:
@@ -171,9 +175,10 @@ class Sender:
                 if full < 0:
                     return done + letters
                 done += letters[:full]
-                if not is_over(deadline):
-                    turn = yield from self._wait_for_room(queue, deadline, turn)
-                if not turn or is_over(deadline):
+                if is_over(deadline):
+                    raise self._full(queue, len(done))
+                turn = yield from self._wait_for_room(queue, deadline, turn)
+                if not turn:
                     raise self._full(queue, len(done))
             letters = None
 
@@ -185,12 +190,12 @@ class Sender:
         try:
             yield from subscribed(listener, bell, deadline)
             while True:
-                place = yield queues.wait_room(keys, signal.address, turn)
+                place: Wait | None = yield queues.wait_room(keys, signal.address, turn)
                 if place is None:
                     called = True
                     return turn
-                turn, again = place
-                yield Hear(bell, next_look(listener, deadline, again))
+                turn = place.turn
+                yield Hear(bell, next_look(listener, deadline, place.again))
                 if signal.news:
                     called = True
                     return turn

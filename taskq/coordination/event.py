@@ -22,8 +22,8 @@ NEVER: Final = -1  # sets that a waiter was told of
 class Event(Primitive):
     """``threading.Event`` across machines; made by ``app.Event(name)``.
 
-    The flag is kept for 90 days after its last use. ``wait`` costs one round trip where the flag is set, else two, and
-    no more however long it takes; ``set`` one. All waiters of a process share its one listening connection.
+    The flag is kept for 90 days after its last use. ``wait`` costs one round trip however long
+    it takes, and one more where it is given up; ``set`` one. All waiters of a process share one listening connection.
     Contract: https://docs.python.org/3/library/threading.html#event-objects
     """
 

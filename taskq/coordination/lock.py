@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from taskq.broker import permits
 from taskq.client.line import deadline_of
 from taskq.client.operation import Operation
-from taskq.coordination.permits import Hold, Permits
+from taskq.coordination.permits import AioPermits, Hold, Permits
 from taskq.coordination.primitive import current_owner
 from taskq.errors import LeaseLost, NotHeld
 
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
     from taskq.app import TaskQ
 
 NO_LIMIT = -1  # the timeout of a lock that is waited for without one, as in threading
-
-logger = logging.getLogger(__name__)
 
 
 class Lock(Permits):
@@ -94,38 +90,16 @@ class Lock(Permits):
         """Tell whether anybody holds it."""
         return self._app.broker.run(permits.count(self._keys, 1)).held > 0
 
-    def __enter__(self) -> Self:
-        self.acquire()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            self.release()
-        except LeaseLost as lost:
-            if error is None:
-                raise
-            logger.error("%s", lost, extra={"action": "lease_lost"})  # what was raised in the block is not hidden
-
-    async def __aenter__(self) -> Self:
-        await self._aperform(self._acquire(True, NO_LIMIT))
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            await self._aperform(self._release())
-        except LeaseLost as lost:
-            if error is None:
-                raise
-            logger.error("%s", lost, extra={"action": "lease_lost"})
-
     def _acquire(self, blocking: bool, timeout: float) -> Operation[bool]:
         deadline = deadline_of(check_lock_wait(blocking, timeout))
         hold = yield from self._take(deadline, wait=bool(blocking) and timeout != 0)
         return hold is not None
+
+    def _enter(self) -> Operation[bool]:
+        return self._acquire(True, NO_LIMIT)
+
+    def _exit(self) -> Operation[None]:
+        return self._release()
 
     def _release(self) -> Operation[None]:
         hold = self._hold_of(current_owner(), others=self._any_thread)
@@ -165,10 +139,11 @@ class RLock(Lock):
         return self._hold_of(current_owner())
 
 
-class AioLock:
+class AioLock(AioPermits):
     """``lock.aio``; see Lock for arguments and errors. Cancelling a wait leaves nothing behind."""
 
     def __init__(self, lock: Lock) -> None:
+        super().__init__(lock)
         self._lock = lock
 
     async def acquire(self, blocking: bool = True, timeout: float = NO_LIMIT) -> bool:  # noqa: ASYNC109 (the contract's name)
@@ -182,14 +157,6 @@ class AioLock:
     async def locked(self) -> bool:
         """See ``Lock.locked``."""
         return (await self._lock._app.broker.arun(permits.count(self._lock._keys, 1))).held > 0
-
-    async def __aenter__(self) -> Lock:
-        return await self._lock.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._lock.__aexit__(kind, error, traceback)
 
 
 def check_lock_wait(blocking: object, timeout: Any) -> float | None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+from abc import abstractmethod
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from taskq.broker import permits
-from taskq.broker.permits import LAST_PLACE, NO_PLACE, Conflict, Given, Refused, TooMany
+from taskq.broker.line import LAST_PLACE, NO_PLACE
+from taskq.broker.permits import Conflict, Given, Refused, TooMany
 from taskq.broker.session import FORKED
 from taskq.client.keeper import Kind, check_lease
 from taskq.client.line import is_over, next_look, subscribed
@@ -19,6 +23,8 @@ from taskq.errors import LeaseLost, PrimitiveConflict, TaskqError
 if TYPE_CHECKING:
     from taskq.app import TaskQ
     from taskq.broker.call import Call
+
+logger = logging.getLogger(__name__)
 
 
 class Hold:
@@ -81,6 +87,38 @@ class Permits(Primitive):
         self._holds: list[Hold] = []
         self._guard = threading.Lock()
         self._pid = os.getpid()
+
+    def __enter__(self) -> Self:
+        self._perform(self._enter())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self._perform(self._exit())
+        except LeaseLost as lost:
+            _unless_raised(error, lost)
+
+    async def __aenter__(self) -> Self:
+        await self._aperform(self._enter())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self._aperform(self._exit())
+        except LeaseLost as lost:
+            _unless_raised(error, lost)
+
+    @abstractmethod
+    def _enter(self) -> Operation[bool]:
+        """Take one, however long that takes."""
+
+    @abstractmethod
+    def _exit(self) -> Operation[None]:
+        """Give one back."""
 
     def _is_like(self, other: Primitive) -> bool:
         return super()._is_like(other) and isinstance(other, Permits) and other._lease == self._lease
@@ -154,7 +192,7 @@ class Permits(Primitive):
         """Return the last permit that ``owner`` took here, else, with ``others``, the last that anybody took."""
         self._check_fork()
         with self._guard:
-            own = [hold for hold in self._holds if hold.owner is owner or hold.owner == owner]
+            own = [hold for hold in self._holds if hold.owner == owner]
             found = own or (self._holds if others else [])
             return found[-1] if found else None
 
@@ -185,3 +223,25 @@ class Permits(Primitive):
                 f"{self!r} was held, but its lease of {hold.lease:g} s ran out meanwhile: what it protected may have "
                 "been touched by others; check the fencing number there, or give it a longer lease"
             )
+
+
+class AioPermits:
+    """What ``.aio`` of all of them can do: ``async with``."""
+
+    def __init__(self, permits_: Permits) -> None:
+        self._permits = permits_
+
+    async def __aenter__(self) -> Permits:
+        return await self._permits.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._permits.__aexit__(kind, error, traceback)
+
+
+def _unless_raised(error: BaseException | None, lost: LeaseLost) -> None:
+    """Raise ``lost``, unless that would hide what was raised in the block."""
+    if error is None:
+        raise lost
+    logger.error("%s", lost, extra={"action": "lease_lost"})

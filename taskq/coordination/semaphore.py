@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from taskq.broker.permits import TooMany
 from taskq.client.line import deadline_of
 from taskq.client.operation import Operation
 from taskq.client.waiting import check_wait
-from taskq.coordination.permits import Hold, Permits
+from taskq.coordination.permits import AioPermits, Hold, Permits
 from taskq.coordination.primitive import current_owner
 from taskq.errors import InvalidOption, LeaseLost, shorten
 
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
     from taskq.app import TaskQ
 
 MOST_PERMITS = 2**53  # the largest whole number that a Lua script can compare exactly
-
-logger = logging.getLogger(__name__)
 
 
 class Semaphore(Permits):
@@ -76,40 +72,18 @@ class Semaphore(Permits):
         """
         self._perform(self._release(n))
 
-    def __enter__(self) -> Self:
-        self.acquire()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            self.release()
-        except LeaseLost as lost:
-            if error is None:
-                raise
-            logger.error("%s", lost, extra={"action": "lease_lost"})
-
-    async def __aenter__(self) -> Self:
-        await self._aperform(self._acquire(True, None))
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            await self._aperform(self._release(1))
-        except LeaseLost as lost:
-            if error is None:
-                raise
-            logger.error("%s", lost, extra={"action": "lease_lost"})
-
     def _acquire(self, blocking: bool, timeout: object) -> Operation[bool]:
         if not blocking and timeout is not None:
             raise ValueError("can't specify timeout for non-blocking acquire")
         seconds = check_wait(timeout)
         hold = yield from self._take(deadline_of(seconds), wait=bool(blocking) and seconds != 0)
         return hold is not None
+
+    def _enter(self) -> Operation[bool]:
+        return self._acquire(True, None)
+
+    def _exit(self) -> Operation[None]:
+        return self._release(1)
 
     def _release(self, n: object) -> Operation[None]:
         if not isinstance(n, int) or n < 1:
@@ -137,10 +111,11 @@ class BoundedSemaphore(Semaphore):
     _bounded = True
 
 
-class AioSemaphore:
+class AioSemaphore(AioPermits):
     """``semaphore.aio``; see Semaphore for arguments and errors. Cancelling a wait leaves nothing behind."""
 
     def __init__(self, semaphore: Semaphore) -> None:
+        super().__init__(semaphore)
         self._semaphore = semaphore
 
     async def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:  # noqa: ASYNC109 (the contract's name)
@@ -150,14 +125,6 @@ class AioSemaphore:
     async def release(self, n: int = 1) -> None:
         """See ``Semaphore.release``."""
         await self._semaphore._aperform(self._semaphore._release(n))
-
-    async def __aenter__(self) -> Semaphore:
-        return await self._semaphore.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._semaphore.__aexit__(kind, error, traceback)
 
 
 def check_permits(value: object) -> int:

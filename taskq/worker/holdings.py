@@ -54,31 +54,31 @@ class LinkedKeeper(Keeper):
 
 
 class Keepers:
-    """Makes the keepers of one child's app; a process that a job forks has no supervisor, and keeps for itself."""
+    """Has the keeper of one child's app; a process that a job forks has no supervisor, and keeps for itself."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._pid = os.getpid()
-        self._made: list[LinkedKeeper] = []
+        self._made: LinkedKeeper | None = None
 
     def make(self, broker: Broker) -> Keeper:
-        """Return a keeper for ``broker``."""
+        """Return a keeper for ``broker``; the same one after the app was closed, as the supervisor goes on."""
         if os.getpid() != self._pid:
             return Keeper(broker)
-        made = LinkedKeeper(broker, self._link)
-        self._made.append(made)
-        return made
+        if self._made is None:
+            self._made = LinkedKeeper(broker, self._link)
+        return self._made
 
     def lose(self, addresses: list[str]) -> None:
         """Take note of what the supervisor could not renew."""
-        for keeper in self._made:
-            keeper.lose(addresses)
+        if self._made is not None:
+            self._made.lose(addresses)
 
 
 class Remote:
     """Something that a child holds, see ``Kept``."""
 
-    __slots__ = ("_keys", "_tell", "address", "kind", "lease", "limit", "lost", "tag")
+    __slots__ = ("_keys", "_tell", "address", "kind", "lease", "limit", "tag")
 
     def __init__(self, holding: Holding, keys: QueueKeys, tell: Callable[[str], None]) -> None:
         self.kind = Kind(holding.kind)
@@ -86,7 +86,6 @@ class Remote:
         self.address = holding.address
         self.lease = holding.lease
         self.limit = holding.limit
-        self.lost = False
         self._keys = keys
         self._tell = tell
 
@@ -108,7 +107,6 @@ class Remote:
 
     def lose(self) -> None:
         """See ``Kept``."""
-        self.lost = True
         self._tell(self.address)
 
     def freeing(self) -> Call[Any]:

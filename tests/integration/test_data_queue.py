@@ -805,3 +805,10 @@ def test_one_that_is_too_large_is_refused(url, namespace):
         with pytest.raises(PayloadTooLarge, match=r"item of queue 'q' has 2003 bytes, over max_body of 1024"):
             queue.put(b"x" * 2000)
         assert queue.empty()
+
+
+def test_length_is_right_where_another_process_was_the_first_to_put(app, other):
+    queue = app.Queue("q")
+    assert queue.qsize() == 0, "nobody has said yet what it holds"
+    other.Queue("q").put_many("abc")
+    assert queue.qsize() == 3

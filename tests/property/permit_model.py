@@ -6,7 +6,8 @@ from typing import Any
 
 from broker_kit import SECOND
 
-from taskq.broker.permits import LAST_PLACE, NO_PLACE, Given, Refused, TooMany, Wait
+from taskq.broker.line import LAST_PLACE, NO_PLACE, Wait
+from taskq.broker.permits import Given, Refused, TooMany
 
 LEASE = 1.0  # seconds
 LEASE_US = SECOND

@@ -18,7 +18,8 @@ from permit_model import BEAT_US, LEASE, LEASE_US, PermitModel
 from taskq.broker import permits
 from taskq.broker.call import Call, Command
 from taskq.broker.connection import Link
-from taskq.broker.permits import LAST_PLACE, NO_PLACE, Given, TooMany, Wait
+from taskq.broker.line import LAST_PLACE, NO_PLACE, Wait
+from taskq.broker.permits import Given, TooMany
 from taskq.broker.results import channel, parse_signal
 
 EXAMPLES = int(os.environ.get("TASKQ_SOAK", "100"))  # of each kind

@@ -6,7 +6,8 @@ import pytest
 from broker_kit import NOW, SECOND, Kit
 
 from taskq.broker import items
-from taskq.broker.items import Got, Wait
+from taskq.broker.items import Got
+from taskq.broker.line import Wait
 from taskq.broker.results import channel
 from taskq.model.discipline import Discipline
 

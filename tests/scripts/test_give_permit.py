@@ -9,7 +9,8 @@ import pytest
 from broker_kit import NOW, SECOND, Kit
 
 from taskq.broker import permits
-from taskq.broker.permits import LAST_PLACE, NO_PLACE, Given, Refused, TooMany
+from taskq.broker.line import LAST_PLACE, NO_PLACE
+from taskq.broker.permits import Given, Refused, TooMany
 from taskq.broker.queues import META_TTL_MS
 from taskq.broker.results import channel
 

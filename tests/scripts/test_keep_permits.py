@@ -8,7 +8,8 @@ import pytest
 from broker_kit import NOW, SECOND, Kit
 
 from taskq.broker import permits
-from taskq.broker.permits import NO_PLACE, Refused
+from taskq.broker.line import NO_PLACE
+from taskq.broker.permits import Refused
 from taskq.broker.queues import META_TTL_MS
 
 LEASE = 1.0  # seconds

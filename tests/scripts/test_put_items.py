@@ -8,7 +8,8 @@ import pytest
 from broker_kit import Kit
 
 from taskq.broker import items
-from taskq.broker.items import Put, Wait
+from taskq.broker.items import Put
+from taskq.broker.line import Wait
 from taskq.broker.queues import META_TTL_MS
 from taskq.broker.results import channel
 from taskq.model.discipline import Discipline

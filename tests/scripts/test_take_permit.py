@@ -9,7 +9,8 @@ import pytest
 from broker_kit import NOW, SECOND, Kit
 
 from taskq.broker import permits
-from taskq.broker.permits import LAST_PLACE, NO_PLACE, Conflict, Given, Refused, Wait
+from taskq.broker.line import LAST_PLACE, NO_PLACE, Wait
+from taskq.broker.permits import Conflict, Given, Refused
 from taskq.broker.queues import META_TTL_MS
 from taskq.broker.results import channel
 

@@ -6,6 +6,7 @@ import pytest
 from broker_kit import Kit, job
 
 from taskq.broker import jobs, queues
+from taskq.broker.line import Wait
 from taskq.broker.queues import META_TTL_MS
 from taskq.model.discipline import Discipline
 
@@ -28,7 +29,7 @@ def test_queue_without_a_bound_has_room(kit: Kit):
 
 def test_ready_and_delayed_jobs_count(kit: Kit):
     fill(kit)
-    assert kit.run(queues.wait_room(kit.keys, "t/1", "0")) == ("1", 2.0)
+    assert kit.run(queues.wait_room(kit.keys, "t/1", "0")) == Wait("1", 2.0)
     assert kit.snapshot()["putters"] == {"t/1": 1}
 
 
@@ -36,13 +37,13 @@ def test_a_place_is_kept_by_its_turn(kit: Kit):
     fill(kit)
     for address in ("t/1", "t/2", "t/3"):
         kit.run(queues.wait_room(kit.keys, address, "0"))
-    assert kit.run(queues.wait_room(kit.keys, "t/9", "1")) == ("1", 2.01)
+    assert kit.run(queues.wait_room(kit.keys, "t/9", "1")) == Wait("1", 2.01)
     assert kit.snapshot()["putters"] == {"t/1": 1, "t/9": 1, "t/2": 2, "t/3": 3}
 
 
 def test_those_behind_look_again_one_after_another(kit: Kit):
     fill(kit)
-    waits = [kit.run(queues.wait_room(kit.keys, f"t/{number}", "0"))[1] for number in range(3)]
+    waits = [kit.run(queues.wait_room(kit.keys, f"t/{number}", "0")).again for number in range(3)]
     assert waits == [2.0, 2.01, 2.02]
 
 
@@ -50,7 +51,7 @@ def test_nobody_waits_longer_than_half_a_minute(kit: Kit):
     fill(kit)
     places = [part for number in range(3000) for part in (number + 1, f"t/{number}")]
     kit.command("ZADD", kit.keys.key("putters"), *places)
-    assert kit.run(queues.wait_room(kit.keys, "t/last", "4000"))[1] == 30.0
+    assert kit.run(queues.wait_room(kit.keys, "t/last", "4000")).again == 30.0
 
 
 def test_who_finds_room_leaves_the_line(kit: Kit):

@@ -12,7 +12,6 @@
 -- include guard
 -- include line
 -- include barrier
-local BEATS = 5 -- of a party within its lease
 local reply, failure = recall()
 if failure then return failure end
 if reply then return {string.match(reply, '^(%a);([^;]*);(.*)$')} end

@@ -13,7 +13,6 @@
 -- include guard
 -- include line
 -- include permits
-local BEATS = 5 -- of a holder within its lease
 local reply, failure = recall()
 if failure then return failure end
 if reply then return {string.match(reply, '^(%a);?(.*)$')} end

@@ -9,7 +9,6 @@
 -- include guard
 -- include line
 -- include barrier
-local BEATS = 5 -- of a party within its lease
 local lease = whole(arg_lease_us)
 if not lease or lease == 0 or not whole(arg_ttl_ms) then
   return redis.error_reply('TASKQ_ARGS keep_barrier was given lease ' .. arg_lease_us)

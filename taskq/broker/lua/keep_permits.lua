@@ -7,7 +7,6 @@
 -- include clock
 -- include text
 -- include guard
-local BEATS = 5 -- of a holder within its lease
 local lease = whole(arg_lease_us)
 if not lease or lease == 0 or not whole(arg_ttl_ms) then
   return redis.error_reply('TASKQ_ARGS keep_permits was given lease ' .. arg_lease_us)

@@ -11,7 +11,6 @@
 -- include guard
 -- include line
 -- include permits
-local BEATS = 5 -- of a holder within its lease
 local WATCHERS = 4 -- at the head of the line, so that it moves on when some of them die together with the holder
 local MARGIN_US = 1000 -- so that who looks again after a deadline is not a moment early
 local reply, failure = recall()

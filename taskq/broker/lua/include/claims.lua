@@ -1,7 +1,6 @@
 -- Claims of items: under a lease, and back at their place when it runs out. Each claim has a number of its own, so that
 -- who lost an item does not end the claim of who has it now. In tally, while there are claims: lease, the longest;
 -- beat, a fifth of the shortest; since, when the last grace began, see guard.
-local BEATS = 5 -- of a claim within its lease
 
 local function add_claim(place, member, now, lease)
   local known = redis.call('HMGET', key_tally, 'lease', 'beat')

@@ -1,4 +1,5 @@
 -- Clock guard: after a step of the clock, an outage or a pause nobody's lease is over for one more ttl.
+local BEATS = 5 -- of a holder within its lease; workers say their own
 local BACKWARD_US = 1000000 -- a second: what NTP slews is far smaller
 
 -- Returns the guarded time, which never runs backward, the time before which nothing may be reaped, and why that time
