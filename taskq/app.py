@@ -34,13 +34,13 @@ from taskq.client.operation import Operation, perform
 from taskq.client.options import CallKeywords, TaskKeywords, check_task_options
 from taskq.client.sending import Sender
 from taskq.client.task import BoundTaskDecorator, CoroutineTask, Task, TaskDecorator
+from taskq.coordination.making import MakesPrimitives
 from taskq.errors import (
     DuplicateTask,
     InvalidJobId,
     InvalidPriority,
     InvalidTask,
     InvalidURL,
-    PrimitiveConflict,
     QueueConflict,
     UnknownOrExpired,
     UnknownTask,
@@ -56,20 +56,12 @@ if TYPE_CHECKING:
     from taskq.client import executor as executors
     from taskq.client.aio import AioApp
     from taskq.client.listener import Listener
-    from taskq.coordination import lock as locks
-    from taskq.coordination.barrier import Barrier
-    from taskq.coordination.condition import Condition
-    from taskq.coordination.event import Event
-    from taskq.coordination.lock import Lock, RLock
     from taskq.coordination.primitive import Primitive
-    from taskq.coordination.semaphore import BoundedSemaphore, Semaphore
     from taskq.model.serializer import Codec
-    from taskq.model.types import Form
 
 P = ParamSpec("P")
 R = TypeVar("R")
 _Q = TypeVar("_Q", bound=kinds.Queue)
-_Primitive = TypeVar("_Primitive", bound="Primitive")
 DEFAULT_QUEUE: Final = "default"
 
 
@@ -87,7 +79,7 @@ class AppOptions(TypedDict, total=False):
     lease: float
 
 
-class TaskQ:
+class TaskQ(MakesPrimitives):
     """An application. Making one connects to nothing; the first use does.
 
     Any thread and any event loop may use it, and so may a forked child.
@@ -286,118 +278,7 @@ class TaskQ:
         if priority is not None and known is not None and known.discipline is not Discipline.PRIORITY:
             raise InvalidPriority(f"priority {priority:g} on {known!r}: only priority queues have priorities")
 
-    # -- coordination -------------------------------------------------------------------------------------------------
-
-    def Event(self, name: str) -> Event:  # noqa: N802 (as in the standard library)
-        """Return the Event of that name; while one is in use here, the same object.
-
-        Raises:
-            InvalidName: it is not 1 to 100 letters, digits, '.', '_' or '-'.
-        """
-        from taskq.coordination.event import Event
-
-        return self._primitive(Event(self, name))
-
-    def Lock(self, name: str, lease: float | None = None) -> Lock:  # noqa: N802
-        """Return the Lock of that name; while one is in use here, the same object.
-
-        Args:
-            name: 1 to 100 letters, digits, '.', '_' or '-'.
-            lease: seconds after which the lock of a process that died is given to the next; the app's where None.
-
-        Raises:
-            InvalidName, InvalidTimeout: name or lease cannot be used.
-        """
-        from taskq.coordination.lock import Lock
-
-        return self._primitive(Lock(self, name, lease))
-
-    def RLock(self, name: str, lease: float | None = None) -> RLock:  # noqa: N802
-        """Return the RLock of that name; see ``Lock``."""
-        from taskq.coordination.lock import RLock
-
-        return self._primitive(RLock(self, name, lease))
-
-    def Semaphore(self, name: str, value: int = 1, lease: float | None = None) -> Semaphore:  # noqa: N802
-        """Return the Semaphore of that name; while one is in use here, the same object.
-
-        Args:
-            name: 1 to 100 letters, digits, '.', '_' or '-'.
-            value: how many permits it has, 0 or more; the same everywhere.
-            lease: seconds after which the permits of a process that died are free; the app's where None.
-
-        Raises:
-            PrimitiveConflict: this app has it with another value.
-            InvalidName, InvalidOption, InvalidTimeout: name, value or lease cannot be used.
-        """
-        from taskq.coordination.semaphore import Semaphore
-
-        return self._primitive(Semaphore(self, name, value, lease))
-
-    def BoundedSemaphore(self, name: str, value: int = 1, lease: float | None = None) -> BoundedSemaphore:  # noqa: N802
-        """Return the BoundedSemaphore of that name; see ``Semaphore``."""
-        from taskq.coordination.semaphore import BoundedSemaphore
-
-        return self._primitive(BoundedSemaphore(self, name, value, lease))
-
-    def Barrier(  # noqa: N802
-        self,
-        name: str,
-        parties: int,
-        action: Callable[[], object] | None = None,
-        timeout: float | None = None,
-        lease: float | None = None,
-    ) -> Barrier:
-        """Return a handle of the Barrier of that name, with an action and a timeout of its own.
-
-        Args:
-            name: 1 to 100 letters, digits, '.', '_' or '-'.
-            parties: how many wait for one another, 1 or more; the same everywhere.
-            action: called without arguments by the last that comes, before all are released.
-            timeout: seconds that ``wait`` takes where it is given none; None for as long as it takes.
-            lease: seconds after which a party that died breaks the barrier; the app's where None.
-
-        Raises:
-            PrimitiveConflict: this app has it with another number of parties.
-            InvalidName, InvalidOption, InvalidTimeout: an argument cannot be used.
-        """
-        from taskq.coordination.barrier import Barrier
-
-        made = Barrier(self, name, parties, action, timeout, lease)
-        self._primitive(made)  # refuses another number
-        return made
-
-    def Condition(self, name: str, lock: locks.Lock | None = None) -> Condition:  # noqa: N802
-        """Return the Condition of that name; while one is in use here, the same object.
-
-        Args:
-            name: 1 to 100 letters, digits, '.', '_' or '-'.
-            lock: a Lock or RLock of this app, the same everywhere; an RLock of its own where None.
-
-        Raises:
-            PrimitiveConflict: this app has it with another lock.
-            InvalidName, InvalidOption: name or lock cannot be used.
-        """
-        from taskq.coordination.condition import Condition
-
-        return self._primitive(Condition(self, name, lock))
-
-    def _forms(self) -> tuple[Form, ...]:
-        """Return how this app's own objects travel as arguments and results."""
-        from taskq.coordination.travel import forms_of
-
-        return forms_of(self)
-
-    def _primitive(self, made: _Primitive) -> _Primitive:
-        """Return the object that is known by this kind and name, else ``made``: threads share what one holds."""
-        known = self._primitives.setdefault((type(made), made.name), made)
-        if not made._is_like(known):
-            raise PrimitiveConflict(
-                f"{made!r}: app {self.name!r} has {known!r} with another number, lock or lease; keep one of them, "
-                "or use another name"
-            )
-        assert isinstance(known, type(made))
-        return known
+    # -- calls as futures ----------------------------------------------------------------------------------------------
 
     def Executor(self, queue: str | kinds.Queue | None = None) -> executors.Executor:  # noqa: N802
         """Return a ``concurrent.futures.Executor`` whose calls are jobs.

@@ -49,12 +49,6 @@ QUEUE_TYPES: Mapping[str, str] = {
     "joiners": "set",
 }
 
-# Those of the primitives, which no registry lists.
-PRIMITIVE_KEYS = frozenset(
-    {"event", "waiters", "permits", "holders", "fences", "line"}
-    | {"barrier", "arrived", "deadlines", "failed", "condition", "waiting", "seen"}
-)
-
 # What a refusal is raised as; any other is a WrongServer.
 ERRORS: Mapping[str, type[BrokerError]] = {"scripts": AuthenticationFailed, "schema": SchemaTooNew, "keys": WrongType}
 
