@@ -1,7 +1,8 @@
-"""What tests of primitives under faults share: programs in other processes, and a look at the server."""
+"""What tests of primitives share: programs in other processes, cancelled waits, and a look at the server."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import os
@@ -11,12 +12,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Awaitable, Callable, Container, Coroutine, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
 from servers import TestServer, redis_program, require_redis
+
+from taskq.client.operation import Hear, perform
 
 if TYPE_CHECKING:
     from taskq import TaskQ
@@ -31,6 +34,13 @@ def until(reached: Callable[[], Any], what: str = "", seconds: float = DEADLINE)
         assert time.monotonic() < deadline, f"did not happen in time: {what or reached}"
         time.sleep(0.002)
     return value
+
+
+async def aio_until(reached: Callable[[], Awaitable[Any]]) -> None:
+    """Return when the awaited answer of ``reached`` is true."""
+    async with asyncio.timeout(DEADLINE):
+        while not await reached():  # noqa: ASYNC110 (the server is asked, and others come in threads)
+            await asyncio.sleep(0.005)
 
 
 class Program:
@@ -162,8 +172,6 @@ class CancelledAt:
         self.suspended = 0
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        import asyncio
-
         steps = self._coroutine.__await__()
         send: Callable[[], Any] = steps.__next__
         for number in itertools.count():
@@ -185,12 +193,51 @@ class CancelledAt:
         raise AssertionError("unreachable")
 
 
+async def cancel_everywhere(
+    run: Callable[[int], Coroutine[Any, Any, Any]], app: TaskQ, board: Board, thing: Any, places: dict[str, int]
+) -> tuple[int, Any]:
+    """Have waits for a thing cancelled, each at its next suspension, until one ends; none leaves anything behind.
+
+    Args:
+        run: makes a wait that is cancelled at the suspension of this number.
+        places: what the server has where nobody waits.
+
+    Returns:
+        How many were cancelled, and what the last returned.
+    """
+    connections = board.connections()
+    for at in range(1000):
+        task = asyncio.ensure_future(run(at))
+        await asyncio.wait({task}, timeout=DEADLINE)
+        if not task.cancelled():
+            return at, task.result()
+        await asyncio.to_thread(until, lambda: board.places() == places, f"nothing is left of {at}", 5)
+        assert left_over(app, thing) == {}
+        assert board.connections() == connections
+    raise AssertionError("it does not end")
+
+
 def _thrower(steps: Any, error: BaseException) -> Callable[[], Any]:
     return lambda: steps.throw(error)
 
 
 def _sender(steps: Any, answer: Any) -> Callable[[], Any]:
     return lambda: steps.send(answer)
+
+
+def interrupt(app: TaskQ, operation: Generator[Any, Any, Any], cancelled: Container[int], *, ran: bool) -> None:
+    """Drive an operation, and cancel it at the needs of these numbers: in their place, or after they ``ran``."""
+    answer, failure = None, None
+    for number in itertools.count():
+        need = operation.throw(failure) if failure else operation.send(answer)
+        answer, failure = None, asyncio.CancelledError() if number in cancelled else None
+        if failure is None or (ran and not isinstance(need, Hear)):
+            answer = perform(one(need), app.broker)
+
+
+def one(need: Any) -> Generator[Any, Any, Any]:
+    """Return an operation of one need."""
+    return (yield need)
 
 
 @contextlib.contextmanager

@@ -11,29 +11,17 @@ import time
 from concurrent.futures import CancelledError
 
 import pytest
+from client_kit import DEADLINE, client_app, later
 
 from taskq import TaskQ
 from taskq.broker import queues
 from taskq.errors import BadArguments, JobConflict, UnknownOrExpired, UnknownTask
 
-DEADLINE = 10.0  # seconds: the machine may run other suites
-
 
 @pytest.fixture
 def app(url, namespace):
-    with TaskQ("aio", url, namespace) as app:
-
-        @app.task(name="add")
-        def add(a: int, b: int = 0) -> int:
-            return a + b
-
+    with client_app("aio", url, namespace) as app:
         yield app
-
-
-def later(function):
-    timer = threading.Timer(0.05, function)
-    timer.daemon = True
-    timer.start()
 
 
 async def until(reached):

@@ -6,11 +6,11 @@ import asyncio
 import itertools
 import os
 import signal
-import threading
 import time
 from concurrent.futures import CancelledError
 
 import pytest
+from client_kit import client_app, later
 from handworker import HandWorker
 
 from taskq import AsyncResult, JobContext, TaskQ, current_job
@@ -24,19 +24,8 @@ CHUNKS = 3 * BATCH_JOBS + 7  # jobs: several chunks, the last not full
 
 @pytest.fixture
 def app(url, namespace):
-    with TaskQ("many", url, namespace) as app:
-
-        @app.task(name="add")
-        def add(a: int, b: int = 0) -> int:
-            return a + b
-
+    with client_app("many", url, namespace) as app:
         yield app
-
-
-def later(function):
-    timer = threading.Timer(0.05, function)
-    timer.daemon = True
-    timer.start()
 
 
 def test_arguments_are_taken_as_map_takes_them(add, worker):

@@ -11,24 +11,17 @@ import time
 from collections import Counter
 
 import pytest
+from data_queue_kit import DEADLINE, in_line
 
 from taskq import TaskQ
 from taskq.broker import items
-from taskq.broker.call import Command
 from taskq.errors import QueueConflict, ShutDown
-
-DEADLINE = 20.0  # seconds: the machine may run other suites
 
 
 @pytest.fixture
 def app(url, namespace):
     with TaskQ("aio", url, namespace) as app:
         yield app
-
-
-def in_line(queue, line: str) -> int:
-    card = "SCARD" if line == "joiners" else "ZCARD"
-    return queue._app.broker.read(Command((card, queue._keys.key(line)), int))
 
 
 def standing(queue) -> items.Standing:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from data_queue_kit import Call, in_line
 from worker_kit import wait_until
 
 from taskq import TaskQ
@@ -105,36 +106,6 @@ def actors() -> Iterator[Any]:
             return actor
 
         yield make
-
-
-class Call:
-    """A call that blocks, in a thread of its own."""
-
-    def __init__(self, function: Any, *args: Any) -> None:
-        self.ended_at = 0.0
-        self.value: Any = None
-        self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(function, *args), daemon=True)
-        self._thread.start()
-
-    def _run(self, function: Any, *args: Any) -> None:
-        try:
-            self.value = function(*args)
-        except BaseException as error:
-            self.error = error
-        self.ended_at = time.monotonic()
-
-    def end(self, timeout: float = DEADLINE) -> Any:
-        self._thread.join(timeout)
-        assert not self._thread.is_alive(), "still blocked"
-        if self.error is not None:
-            raise self.error
-        return self.value
-
-
-def in_line(queue, line: str) -> int:
-    card = "SCARD" if line == "joiners" else "ZCARD"
-    return queue._app.broker.read(Command((card, queue._keys.key(line)), int))
 
 
 def await_line(queue, line: str, length: int) -> None:

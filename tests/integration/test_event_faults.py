@@ -8,14 +8,13 @@ import time
 
 import pytest
 from coordination_kit import (
-    BOTH_SERVERS,
     Board,
     CancelledAt,
     Program,
+    cancel_everywhere,
     in_thread,
     left_over,
     long_form,
-    own_server,
     own_threads,
     until,
 )
@@ -51,22 +50,10 @@ print(len(app._listener.signals), len(app._sender.keeper), flush=True)
 """
 
 
-@pytest.fixture(scope="module", params=BOTH_SERVERS)
-def any_server(request):
-    with own_server(request.param) as server:
-        yield server
-
-
 @pytest.fixture
-def app(any_server, namespace):
-    with TaskQ("faults", any_server.url, namespace) as app:
+def app(lone_server, namespace):
+    with TaskQ("faults", lone_server.url, namespace) as app:
         yield app
-
-
-@pytest.fixture
-def board(any_server, namespace):
-    with any_server.client() as client:
-        yield Board(client, namespace)
 
 
 def commands(client, *names) -> list[int]:
@@ -109,8 +96,8 @@ def test_who_was_told_asks_nothing_more(start_server, namespace):
 
 
 @pytest.mark.parametrize("cleared", [False, True])
-def test_an_event_set_while_the_waiter_listens_to_nothing_wakes_it(app, board, any_server, namespace, cleared):
-    with TaskQ("other", any_server.url, namespace) as other, in_thread(app.Event("e").wait, 20) as woken:
+def test_an_event_set_while_the_waiter_listens_to_nothing_wakes_it(app, board, lone_server, namespace, cleared):
+    with TaskQ("other", lone_server.url, namespace) as other, in_thread(app.Event("e").wait, 20) as woken:
         until(lambda: board.listed("e") == 1)
         board.client.client_kill_filter(_type="pubsub")
         other.Event("e").set()
@@ -185,15 +172,10 @@ def test_a_thousand_waits_outlive_a_restart_of_the_server(start_server, namespac
 # -- death and cancelling
 
 
-def test_a_killed_waiter_is_forgotten_at_the_next_set(any_server, board, app, namespace):
-    program = Program(
-        "import sys; from taskq import TaskQ; TaskQ('dead', *sys.argv[1:]).Event('e').wait()", any_server.url, namespace
-    )
-    try:
-        until(lambda: board.listed("e") == 1)
-    finally:
-        program.kill()
-        program.close()
+def test_a_killed_waiter_is_forgotten_at_the_next_set(app, board, start_program):
+    program = start_program("import sys; from taskq import TaskQ; TaskQ('dead', *sys.argv[1:]).Event('e').wait()")
+    until(lambda: board.listed("e") == 1)
+    program.kill()
     app.Event("e").set()
     assert board.listed("e") == 0
 
@@ -203,27 +185,18 @@ def test_a_wait_that_is_cancelled_leaves_nothing_wherever_it_was(app, board):
 
     async def main() -> int:
         await event.aio.wait(0.02)  # everything is connected
-        connections = board.connections()
-        for at in range(1000):
-            attempt = CancelledAt(event.aio.wait(0.05), at)
 
-            async def run(attempt=attempt):
-                return await attempt
+        async def run(at: int) -> bool:
+            return await CancelledAt(event.aio.wait(0.05), at)
 
-            task = asyncio.ensure_future(run())
-            await asyncio.wait({task}, timeout=20)
-            if not task.cancelled():
-                assert task.result() is False
-                return at
-            await asyncio.to_thread(until, lambda: board.places() == {}, f"nothing is left of {at}", 5)
-            assert left_over(app, event) == {}
-            assert board.connections() == connections
-        raise AssertionError("it does not end")
+        cancelled, woken = await cancel_everywhere(run, app, board, event, {})
+        assert woken is False
+        return cancelled
 
     assert asyncio.run(main()) >= 3, "it was cancelled while it asked, while it waited, and while it left"
 
 
-def test_a_cancelled_wait_takes_nothing_from_its_neighbours(app, board, any_server, namespace):
+def test_a_cancelled_wait_takes_nothing_from_its_neighbours(app, board, lone_server, namespace):
     async def main() -> None:
         event = app.Event("e")
         stays, goes = (asyncio.ensure_future(event.aio.wait(20)) for _ in range(2))
@@ -272,9 +245,9 @@ def test_waits_leave_nothing_behind(app, board):
     assert own_threads() == threads
 
 
-def test_many_threads_that_come_first_together_are_all_woken(any_server, namespace, board):
+def test_many_threads_that_come_first_together_are_all_woken(lone_server, namespace, board):
     for number in range(20):
-        with TaskQ("first", any_server.url, namespace) as app:
+        with TaskQ("first", lone_server.url, namespace) as app:
             event, start, answers = app.Event(f"e{number}"), threading.Barrier(8), []
 
             def wait(event=event, start=start, answers=answers) -> None:
@@ -292,9 +265,8 @@ def test_many_threads_that_come_first_together_are_all_woken(any_server, namespa
             assert answers == [True] * 8
 
 
-def test_a_forked_child_waits_by_itself(any_server, namespace):
-    program = Program(
-        """
+def test_a_forked_child_waits_by_itself(app, board, start_program):
+    program = start_program("""
 import os, sys, threading
 from taskq import TaskQ
 event = TaskQ("fork", *sys.argv[1:]).Event("e")
@@ -308,14 +280,7 @@ if not child:
 os.waitpid(child, 0)
 waiting.join()
 print("parent", not waiting.is_alive(), flush=True)
-""",
-        any_server.url,
-        namespace,
-    )
-    try:
-        with any_server.client() as client, TaskQ("set", any_server.url, namespace) as app:
-            until(lambda: Board(client, namespace).listed("e") == 2)
-            app.Event("e").set()
-        assert [program.line(), program.line()] == ["child True", "parent True"]
-    finally:
-        program.close()
+""")
+    until(lambda: board.listed("e") == 2)
+    app.Event("e").set()
+    assert [program.line(), program.line()] == ["child True", "parent True"]

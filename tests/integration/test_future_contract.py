@@ -11,34 +11,13 @@ from collections import Counter
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, CancelledError, InvalidStateError
 
 import pytest
-
-from taskq import TaskQ
-
-DEADLINE = 10.0  # seconds: the machine may run other suites
-SOON = 0.05  # seconds after which a waiter is taken to wait
+from client_kit import DEADLINE, client_app, later
 
 
 @pytest.fixture
-def url(any_server):
-    return any_server.url
-
-
-@pytest.fixture
-def app(url, namespace):
-    with TaskQ("futures", url, namespace) as app:
-
-        @app.task(name="add")
-        def add(a: int, b: int = 0) -> int:
-            return a + b
-
+def app(any_server, namespace):
+    with client_app("futures", any_server.url, namespace) as app:
         yield app
-
-
-def later(function, *args):
-    """Call ``function`` in a thread once this thread waits."""
-    timer = threading.Timer(SOON, function, args)
-    timer.daemon = True
-    timer.start()
 
 
 @pytest.fixture

@@ -13,14 +13,12 @@ from pathlib import Path
 
 import pytest
 from coordination_kit import (
-    BOTH_SERVERS,
-    Board,
     CancelledAt,
     Program,
+    cancel_everywhere,
     in_thread,
     left_over,
     long_form,
-    own_server,
     own_threads,
     until,
 )
@@ -66,43 +64,17 @@ while not stop.is_set():
 """
 
 
-@pytest.fixture(scope="module", params=BOTH_SERVERS)
-def any_server(request):
-    with own_server(request.param) as server:
-        yield server
-
-
 @pytest.fixture
-def app(any_server, namespace):
-    with TaskQ("faults", any_server.url, namespace) as app:
+def app(lone_server, namespace):
+    with TaskQ("faults", lone_server.url, namespace) as app:
         yield app
-
-
-@pytest.fixture
-def board(any_server, namespace):
-    with any_server.client() as client:
-        yield Board(client, namespace)
-
-
-@pytest.fixture
-def start(any_server, namespace):
-    """Start a program; ended with the test."""
-    programs = []
-
-    def started(source, *arguments):
-        programs.append(Program(source, any_server.url, namespace, *arguments))
-        return programs[-1]
-
-    yield started
-    for program in programs:
-        program.close()
 
 
 # -- death
 
 
-def test_a_killed_holders_lock_goes_to_the_next_within_its_lease(app, board, start):
-    holder = start(HOLDER, LEASE)
+def test_a_killed_holders_lock_goes_to_the_next_within_its_lease(app, board, start_program):
+    holder = start_program(HOLDER, LEASE)
     fence = int(holder.line())
     lock = app.Lock("l", lease=LEASE)
     with in_thread(lock.acquire, timeout=20) as acquired:
@@ -115,10 +87,10 @@ def test_a_killed_holders_lock_goes_to_the_next_within_its_lease(app, board, sta
     lock.release()
 
 
-def test_so_it_does_when_the_first_in_line_is_killed_with_it(app, board, start):
-    holder = start(HOLDER, LEASE)
+def test_so_it_does_when_the_first_in_line_is_killed_with_it(app, board, start_program):
+    holder = start_program(HOLDER, LEASE)
     holder.line()
-    first = start(HOLDER, LEASE)
+    first = start_program(HOLDER, LEASE)
     until(lambda: board.in_line("lock", "l") == 1)
     lock = app.Lock("l", lease=LEASE)
     with in_thread(lock.acquire, timeout=20) as acquired:
@@ -131,8 +103,8 @@ def test_so_it_does_when_the_first_in_line_is_killed_with_it(app, board, start):
     lock.release()
 
 
-def test_a_killed_holders_lock_comes_back_also_to_who_only_tries_now_and_then(app, start):
-    holder = start(HOLDER, 0.2)
+def test_a_killed_holders_lock_comes_back_also_to_who_only_tries_now_and_then(app, start_program):
+    holder = start_program(HOLDER, 0.2)
     holder.line()
     holder.kill()
     lock = app.Lock("l", lease=0.2)
@@ -144,10 +116,10 @@ def test_a_killed_holders_lock_comes_back_also_to_who_only_tries_now_and_then(ap
     lock.release()
 
 
-def test_a_killed_waiter_is_passed_over_at_once(app, board, start):
+def test_a_killed_waiter_is_passed_over_at_once(app, board, start_program):
     lock = app.Lock("l", lease=10)
     lock.acquire()
-    dead = start(HOLDER, 10)
+    dead = start_program(HOLDER, 10)
     until(lambda: board.in_line("lock", "l") == 1)
     with in_thread(lock.acquire, timeout=20) as acquired:
         until(lambda: board.in_line("lock", "l") == 2)
@@ -160,8 +132,8 @@ def test_a_killed_waiter_is_passed_over_at_once(app, board, start):
     lock.release()
 
 
-def test_a_stopped_holder_learns_that_its_lock_is_lost(app, board, start):
-    holder = start(HOLDER, LEASE)
+def test_a_stopped_holder_learns_that_its_lock_is_lost(app, board, start_program):
+    holder = start_program(HOLDER, LEASE)
     fence = int(holder.line())
     lock = app.Lock("l", lease=LEASE)
     holder.signal(signal.SIGSTOP)
@@ -174,7 +146,7 @@ def test_a_stopped_holder_learns_that_its_lock_is_lost(app, board, start):
     lock.release()
 
 
-def test_a_holder_that_lives_keeps_it_however_long(app, board, start):
+def test_a_holder_that_lives_keeps_it_however_long(app, board, start_program):
     lock = app.Lock("l", lease=0.2)
     lock.acquire()
     with in_thread(app.Lock("l", lease=0.2).acquire, timeout=1) as acquired:
@@ -268,8 +240,8 @@ def _read(path: Path) -> str:
 # -- connections
 
 
-def test_a_lock_released_while_the_waiter_listens_to_nothing_is_taken(app, board, any_server, namespace):
-    with TaskQ("other", any_server.url, namespace) as other:
+def test_a_lock_released_while_the_waiter_listens_to_nothing_is_taken(app, board, lone_server, namespace):
+    with TaskQ("other", lone_server.url, namespace) as other:
         held = other.Lock("l", lease=10)
         held.acquire()
         with in_thread(app.Lock("l", lease=10).acquire, timeout=20) as acquired:
@@ -282,9 +254,9 @@ def test_a_lock_released_while_the_waiter_listens_to_nothing_is_taken(app, board
         app.Lock("l", lease=10).release()
 
 
-def test_who_lost_its_connection_is_overtaken_by_nobody_once_it_is_back(app, board, any_server, namespace):
+def test_who_lost_its_connection_is_overtaken_by_nobody_once_it_is_back(app, board, lone_server, namespace):
     with contextlib.ExitStack() as stack:
-        apps = [app, *(stack.enter_context(TaskQ(name, any_server.url, namespace)) for name in ("b", "c", "d"))]
+        apps = [app, *(stack.enter_context(TaskQ(name, lone_server.url, namespace)) for name in ("b", "c", "d"))]
         locks = [each.Lock("l", lease=10) for each in apps]
         order: list[int] = []
 
@@ -313,8 +285,8 @@ def test_who_lost_its_connection_is_overtaken_by_nobody_once_it_is_back(app, boa
 
 @pytest.mark.parametrize("kind", ["Lock", "RLock", "Semaphore"])
 @pytest.mark.parametrize("held", [False, True])
-def test_a_cancelled_acquire_leaves_nothing_wherever_it_was(app, board, any_server, namespace, kind, held):
-    with TaskQ("other", any_server.url, namespace) as other:
+def test_a_cancelled_acquire_leaves_nothing_wherever_it_was(app, board, lone_server, namespace, kind, held):
+    with TaskQ("other", lone_server.url, namespace) as other:
         obstacle = getattr(other, kind)("x")
         if held:
             obstacle.acquire()
@@ -324,25 +296,16 @@ def test_a_cancelled_acquire_leaves_nothing_wherever_it_was(app, board, any_serv
             await thing.aio.acquire(timeout=0.02)  # everything is connected
             if not held:
                 await thing.aio.release()
-            places, connections = board.places(), board.connections()
-            for at in range(1000):
-                attempt = CancelledAt(thing.aio.acquire(timeout=0.05), at)
 
-                async def run(attempt=attempt):
-                    taken = await attempt
-                    if taken:
-                        await thing.aio.release()
-                    return taken
+            async def run(at: int) -> bool:
+                taken = await CancelledAt(thing.aio.acquire(timeout=0.05), at)
+                if taken:
+                    await thing.aio.release()
+                return taken
 
-                task = asyncio.ensure_future(run())
-                await asyncio.wait({task}, timeout=20)
-                if not task.cancelled():
-                    assert task.result() is not held
-                    return at
-                await asyncio.to_thread(until, lambda: board.places() == places, f"nothing is left of {at}", 5)
-                assert left_over(app, thing) == {}
-                assert board.connections() == connections
-            raise AssertionError("it does not end")
+            cancelled, taken = await cancel_everywhere(run, app, board, thing, board.places())
+            assert taken is not held
+            return cancelled
 
         points = asyncio.run(main())
         assert points >= (2 if held else 1), "it was cancelled while it asked, and while it waited"
@@ -373,9 +336,9 @@ def test_a_waiter_cancelled_at_its_turn_passes_it_on(app, board):
 
 
 @pytest.mark.timeout(long_form("WAITS", 10_000) // 50 + 120)
-def test_waits_leave_nothing_behind(app, board, any_server, namespace):
+def test_waits_leave_nothing_behind(app, board, lone_server, namespace):
     count = long_form("WAITS", 10_000)
-    with TaskQ("other", any_server.url, namespace) as other:
+    with TaskQ("other", lone_server.url, namespace) as other:
         held, lock, free = other.Lock("held"), app.Lock("held"), app.Lock("free")
         held.acquire()
         assert lock.acquire(timeout=0.01) is False
@@ -400,8 +363,8 @@ def test_waits_leave_nothing_behind(app, board, any_server, namespace):
     assert board.places() == {}
 
 
-def test_a_forked_child_holds_nothing_of_its_parents(any_server, namespace, start):
-    program = start("""
+def test_a_forked_child_holds_nothing_of_its_parents(lone_server, namespace, start_program):
+    program = start_program("""
 import os, sys
 from taskq import TaskQ
 lock = TaskQ("fork", *sys.argv[1:3]).Lock("l", lease=10)
@@ -424,8 +387,8 @@ lock.release()
     assert program.end() == 0
 
 
-def test_two_threads_of_a_forked_child_may_both_begin(any_server, namespace, start):
-    program = start("""
+def test_two_threads_of_a_forked_child_may_both_begin(lone_server, namespace, start_program):
+    program = start_program("""
 import os, sys, threading
 from taskq import TaskQ
 app = TaskQ("fork", *sys.argv[1:3])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from coordination_kit import BOTH_SERVERS, Board, Program, in_thread, left_over, own_server, until
+from coordination_kit import Program, in_thread, left_over, until
 
 from taskq import TaskQ
 from taskq.errors import LeaseLost
@@ -21,40 +21,20 @@ sys.stdin.readline()
 """
 
 
-@pytest.fixture(scope="module", params=BOTH_SERVERS)
-def any_server(request):
-    with own_server(request.param) as server:
-        yield server
-
-
 @pytest.fixture
-def app(any_server, namespace):
-    with TaskQ("faults", any_server.url, namespace) as app:
+def app(lone_server, namespace):
+    with TaskQ("faults", lone_server.url, namespace) as app:
         yield app
 
 
-@pytest.fixture
-def board(any_server, namespace):
-    with any_server.client() as client:
-        yield Board(client, namespace)
+def hold(start_program, value: int, count: int) -> Program:
+    program = start_program(HOLDER, LEASE, value, count)
+    assert program.line() == str([True] * count)
+    return program
 
 
-@pytest.fixture
-def start(any_server, namespace):
-    programs = []
-
-    def started(value: int, count: int) -> Program:
-        programs.append(Program(HOLDER, any_server.url, namespace, LEASE, value, count))
-        assert programs[-1].line() == str([True] * count)
-        return programs[-1]
-
-    yield started
-    for program in programs:
-        program.close()
-
-
-def test_the_permits_of_a_killed_process_come_back(app, start, board):
-    program = start(3, 2)
+def test_the_permits_of_a_killed_process_come_back(app, start_program, board):
+    program = hold(start_program, 3, 2)
     semaphore = app.Semaphore("s", 3, lease=LEASE)
     assert semaphore.acquire(blocking=False) is True
     assert semaphore.acquire(blocking=False) is False
@@ -67,10 +47,10 @@ def test_the_permits_of_a_killed_process_come_back(app, start, board):
     assert left_over(app, semaphore) == {}
 
 
-def test_a_consumed_signal_does_not_come_back_when_its_consumer_has_ended(app, start, board):
+def test_a_consumed_signal_does_not_come_back_when_its_consumer_has_ended(app, start_program, board):
     semaphore = app.Semaphore("s", 0, lease=LEASE)
     semaphore.release(2)
-    program = start(0, 1)
+    program = hold(start_program, 0, 1)
     assert program.end() == 0
     until(lambda: _held(app) == 0, "its lease is over")
     assert semaphore.acquire(timeout=20) is True, "the one that nobody consumed"
