@@ -16,8 +16,9 @@ from taskq.broker.address import Address
 from taskq.broker.call import Call, Command
 from taskq.broker.connection import REPLY_TIMEOUT, Link
 from taskq.broker.keys import QueueKeys, check_namespace
-from taskq.broker.session import CALL_DEADLINE, FORKED, Session
+from taskq.broker.session import CALL_DEADLINE, FORKED, Flight, Session
 from taskq.broker.single import SingleEnqueue
+from taskq.errors import BrokerError
 from taskq.model.job import Job
 
 if TYPE_CHECKING:
@@ -27,38 +28,96 @@ T = TypeVar("T")
 
 
 class _Ticket:
-    """Jobs of one caller that wait to be sent, then their letters or error."""
+    """Jobs of one caller that wait to be sent, then their letters or error; ``gone`` if the caller was interrupted."""
 
-    __slots__ = ("error", "jobs", "letters")
+    __slots__ = ("error", "gone", "jobs", "letters")
 
     def __init__(self, batch: Sequence[Job]) -> None:
         self.jobs = batch
         self.letters: str | None = None
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
+        self.gone = False
 
 
 class _Lane:
-    """Group commit for one queue: while a call is under way, those who come later gather for the next one."""
+    """Group commit for one queue: while a call is under way, those who come later gather for the next one.
+
+    Attributes:
+        flight: held by who has a call under way. All else but adding to ``waiting`` is for its holder alone.
+        waiting: who gathers.
+        cut: the call that is under way, with its tickets; it stays where its sender is interrupted.
+    """
 
     def __init__(self, queue: QueueKeys, forced: bool) -> None:
+        self.queue = queue
         self.forced = forced
-        self.single = SingleEnqueue(queue, forced=forced)  # belongs to who holds ``flight``
+        self.single = SingleEnqueue(queue, forced=forced)
         self.flight = threading.Lock()
         self.waiting: deque[_Ticket] = deque()
+        self.cut: tuple[list[_Ticket], Flight[str]] | None = None
 
-    def gather(self) -> list[_Ticket]:
-        """Take as many tickets as one call carries, the first one in any case."""
-        taken = [self.waiting.popleft()]
-        count = len(taken[0].jobs)
-        size = sum(len(job.data) for job in taken[0].jobs)
-        while self.waiting:
-            following = self.waiting[0].jobs
-            count += len(following)
-            size += sum(len(job.data) for job in following)
-            if count > jobs.BATCH_JOBS or size > jobs.BATCH_BYTES:
-                break
-            taken.append(self.waiting.popleft())
-        return taken
+    def commit(self, session: _CommitSession) -> None:
+        """Send what was cut, or else the next tickets; all of them have their letters or an error then.
+
+        If the caller is interrupted meanwhile, one of the others has to call this again.
+        """
+        again = self.cut is not None and not all(ticket.gone for ticket in self.cut[0])
+        if not again:
+            self.cut = None
+            self._gather()
+        if self.cut is None:
+            return
+        tickets, flight = self.cut
+        try:
+            letters = session.carry(flight)
+        except Exception as error:
+            if again and isinstance(error, BrokerError) and "TASKQ_STALE" in str(error):
+                self.waiting.extendleft(reversed(tickets))  # as new ones: those that ran are known by their ids
+            else:
+                for ticket in tickets:
+                    ticket.error = error
+        else:
+            _hand_out(tickets, letters)
+        self.cut = None
+
+    def _gather(self) -> None:
+        """Make a call of as many tickets as one carries, the first one in any case; of none if none is left."""
+        taken: list[_Ticket] = []
+        count = size = 0
+        try:
+            while self.waiting:
+                following = self.waiting[0]
+                if not following.gone:
+                    count += len(following.jobs)
+                    size += sum(len(job.data) for job in following.jobs)
+                    if taken and (count > jobs.BATCH_JOBS or size > jobs.BATCH_BYTES):
+                        break
+                    taken.append(following)
+                self.waiting.popleft()
+            if taken:
+                batch = taken[0].jobs if len(taken) == 1 else [job for ticket in taken for job in ticket.jobs]
+                self.cut = taken, Flight(jobs.enqueue(self.queue, batch, forced=self.forced), 0)
+        except BaseException:
+            self.waiting.extendleft(reversed(taken))  # a ticket that is there twice is sent once
+            raise
+
+
+class _CommitSession(Session):
+    """A session whose calls may be carried on by others than who began them."""
+
+    def carry(self, flight: Flight[T]) -> T:
+        """Run the call of a flight; raises as ``run`` does.
+
+        Where that was interrupted it may be done again, as long as no other call of the same queue came between: the
+        flight keeps its number, so it takes effect once.
+        """
+        self.check_fork()
+        with self._lock:
+            if not flight.seq:
+                flight.seq = self._numbering.next()
+            session, link = self._numbering.session, self._link
+            what = flight.call.script.name.partition("_")[0]
+            return self._repeat(lambda: link.run_script(flight.call, session, flight.seq), None, what)
 
 
 class _AsyncTicket:
@@ -181,9 +240,10 @@ class Broker:
         self._reset()
 
     def _reset(self) -> None:
-        self._session = Session(self.address, deadline=self._deadline)
+        self._session = _CommitSession(self.address, deadline=self._deadline)
         self._lanes: dict[tuple[str, bool], _Lane] = {}
         self._spare: deque[Session] = deque()
+        self._loops_lock = threading.RLock()  # the collector may end a loop's last user while this thread has it
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = weakref.WeakKeyDictionary()
         self._pid = os.getpid()  # the last: by it other threads see that all is fresh
 
@@ -224,7 +284,8 @@ class Broker:
             One ``Accept`` letter a job, or a single UNDECLARED.
 
         Raises:
-            BrokerError: as ``Session.run``; of a merged call every caller gets the error.
+            BrokerError: as ``Session.run``; of a merged call every caller gets the error. What interrupts one caller
+                is that one's alone: its jobs are not sent if they still wait, and may have been sent if they do not.
         """
         self._check_fork()
         lane = self._lanes.get((queue, forced))
@@ -232,6 +293,8 @@ class Broker:
             lane = self._lanes.setdefault((queue, forced), _Lane(self.keys(queue), forced))
         if not lane.waiting and lane.flight.acquire(blocking=False):
             try:
+                if lane.cut is not None:  # before any other call of this queue
+                    lane.commit(self._session)
                 if len(batch) == 1 and not batch[0].delay_ms:
                     return self._session.run(lane.single.of(batch[0]))
                 return self._session.run(jobs.enqueue(self.keys(queue), batch, forced=forced))
@@ -239,26 +302,17 @@ class Broker:
                 lane.flight.release()
         ticket = _Ticket(batch)
         lane.waiting.append(ticket)
-        with lane.flight:
-            while ticket.letters is None and ticket.error is None:
-                self._commit(queue, lane)
+        try:
+            with lane.flight:
+                while ticket.letters is None and ticket.error is None:
+                    lane.commit(self._session)
+        except BaseException:
+            ticket.gone = True
+            raise
         if ticket.error is not None:
             raise ticket.error
         assert ticket.letters is not None
         return ticket.letters
-
-    def _commit(self, queue: str, lane: _Lane) -> None:
-        tickets = lane.gather()
-        batch = tickets[0].jobs if len(tickets) == 1 else [job for ticket in tickets for job in ticket.jobs]
-        try:
-            letters = self._session.run(jobs.enqueue(self.keys(queue), batch, forced=lane.forced))
-        except BaseException as error:
-            for ticket in tickets:
-                ticket.error = error
-            if not isinstance(error, Exception):
-                raise
-        else:
-            _hand_out(tickets, letters)
 
     async def aenqueue(self, queue: str, batch: Sequence[Job], *, forced: bool = False) -> str:
         """Send jobs in the running event loop; what comes during a call shares the next one; see ``enqueue``."""
@@ -296,11 +350,13 @@ class Broker:
         loop = asyncio.get_running_loop()
         found = self._loops.get(loop)
         if found is None:
-            for other in [other for other in self._loops if other.is_closed()]:
-                del self._loops[other]
             from taskq.broker.aio import AsyncSession  # redis.asyncio takes longer to import than all else here
 
-            found = self._loops[loop] = _Loop(AsyncSession(self.address, deadline=self._deadline))
+            found = _Loop(AsyncSession(self.address, deadline=self._deadline))
+            with self._loops_lock:
+                for other in [other for other in self._loops if other.is_closed()]:
+                    del self._loops[other]
+                self._loops[loop] = found
         return found
 
     def _async_session(self) -> AsyncSession:
@@ -314,6 +370,7 @@ class Broker:
 
     async def aclose(self) -> None:
         """Close the running loop's connection."""
-        loop = self._loops.pop(asyncio.get_running_loop(), None)
+        with self._loops_lock:
+            loop = self._loops.pop(asyncio.get_running_loop(), None)
         if loop is not None:
             await loop.session.close()

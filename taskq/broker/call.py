@@ -27,6 +27,10 @@ class ScriptCall(Protocol[T_co]):
     def parse(self) -> Callable[[list[Any]], T_co]:
         """Turns the reply into the answer."""
 
+    @property
+    def deadline(self) -> float | None:
+        """Seconds for which it is repeated; the session's where None."""
+
     def pack(self, session: str, seq: int, *, by_source: bool = False) -> bytes:
         """Return the command's bytes."""
 
@@ -42,6 +46,7 @@ class Call(Generic[T]):
         arguments: all arguments but the session's two.
         parse: turns the reply into the answer; raises what the reply means.
         first: tells the call from another one with the same number after a fork; the first job's id.
+        deadline: seconds for which it is repeated; the session's where None.
     """
 
     script: Script
@@ -50,6 +55,7 @@ class Call(Generic[T]):
     arguments: Sequence[Argument]
     parse: Callable[[list[Any]], T]
     first: str = ""
+    deadline: float | None = None
 
     def pack(self, session: str, seq: int, *, by_source: bool = False) -> bytes:
         """Return the command's bytes, by the script's hash or with its whole source."""
@@ -80,10 +86,11 @@ def make_call(
 
 @dataclass(frozen=True, slots=True)
 class Command(Generic[T]):
-    """A plain command: reading, or writing what may be written twice."""
+    """A plain command: reading, or writing what may be written twice; ``deadline`` as of a ``Call``."""
 
     parts: tuple[Argument, ...]
     parse: Callable[[Any], T]
+    deadline: float | None = None
 
     def pack(self) -> bytes:
         """Return the command's bytes."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
@@ -13,14 +15,16 @@ from taskq.broker import jobs, queues, work
 from taskq.broker.call import Call, Command
 from taskq.broker.keys import QueueKeys
 from taskq.broker.work import EndedJob, Finish
+from taskq.config import MAX_SECONDS
 from taskq.errors import shorten
 from taskq.model.discipline import check_queue_name
 from taskq.model.following import after_failure
 from taskq.model.job import FLAG_IGNORE_RESULT, Body, Job, check_job_id, decode_body, decode_state, split_data
-from taskq.model.outcome import RECORD_VERSION, Ending, ErrorInfo, Record, add_error, encode_record
+from taskq.model.outcome import RECORD_VERSION, Ending, ErrorInfo, Record, add_error, clean, encode_record
 
 logger = logging.getLogger("taskq.broker")
 T = TypeVar("T")
+EXPIRES = 3  # the header's field, counted without the one that the server writes
 DEFAULT_TTL_MS = 3_600_000  # of a record whose job does not say: an hour, as for results
 
 # reason written by a script -> how the job ended, the error's name and text, and whether it stays in the dead set
@@ -32,6 +36,8 @@ _REASONS: dict[str, tuple[Ending, str, str, bool]] = {
     "lost": (Ending.CRASHED, "JobCrashed", "the workers that ran it vanished {losses} times", True),
     "unknown": (Ending.FAILED, "UnknownTask", "no worker knows task {task!r} after {defers} tries", True),
 }
+
+_MOVED = re.compile(r"moved (\S+) (\S+) (\S+)")  # target, id there, when it is due: written by move.lua
 
 
 class Runner(Protocol):
@@ -45,8 +51,36 @@ class Runner(Protocol):
 
 
 def finish_of(job: EndedJob, now_us: int, queue: str) -> Finish:
-    """Make the record and follow-ups of a job that ended inside a script; damaged parts count as empty."""
+    """Make the record and follow-ups of a job that ended inside a script; damaged parts count as empty.
+
+    Never raises, or one job would stop the endings of its whole queue.
+    """
+    try:
+        return _finish(job, now_us, queue)
+    except Exception as error:  # whatever forged bytes provoke
+        logger.error(
+            "job %s/%s is damaged, and ends without follow-ups: %s", queue, shorten(job.unique), error,
+            extra={"action": "ending_damaged"},
+        )  # fmt: skip
+        return _bare_finish(job, now_us, queue)
+
+
+def _bare_finish(job: EndedJob, now_us: int, queue: str) -> Finish:
+    """Make a record of what the script said alone; a job that cannot go on elsewhere stays in the dead set."""
+    moved = job.reason.startswith("moved ")
+    known = _REASONS["cancelled" if moved else job.reason] if moved or job.reason in _REASONS else None
+    ending, name, _, dead = known or (Ending.FAILED, "Unknown", "", True)
+    error = ErrorInfo(name, f"job {queue}/{job.unique}: {clean(job.reason)}; its stored data is damaged")
+    record = Record(RECORD_VERSION, ending, error=error, finished_us=now_us)
+    errors = add_error(b"", error)
+    return Finish(job.unique, job.reason, encode_record(record), DEFAULT_TTL_MS, "", dead or moved, errors)
+
+
+def _finish(job: EndedJob, now_us: int, queue: str) -> Finish:
+    moved = _MOVED.fullmatch(job.reason)
     ending, name, text, dead = _REASONS.get(job.reason, (Ending.FAILED, "Unknown", job.reason, True))
+    if moved is not None:
+        ending, name, text, dead = *_REASONS["cancelled"][:2], f"moved, it is job {moved[1]}/{moved[2]} now", False
     try:
         state = decode_state(job.state)
     except ValueError:
@@ -63,20 +97,39 @@ def finish_of(job: EndedJob, now_us: int, queue: str) -> Finish:
     error = ErrorInfo(name, f"job {job_id}: {text}")
     record = Record(
         RECORD_VERSION, ending, error=error, task=body.task, attempt=state.attempts + state.crashes + state.losses,
-        enqueued_us=enqueued_us, finished_us=now_us,
+        enqueued_us=enqueued_us, finished_us=now_us, root=str(body.meta.get("root", "")),
     )  # fmt: skip
     keep = dead or not ignored
+    if ending is Ending.CANCELLED:
+        after = _moved(moved, job.data, now_us) if moved is not None else []
+    else:
+        after = follow_ups(after_failure(body.meta, job_id, body.task, ending, error))
     return Finish(
         job.unique, job.reason, encode_record(record) if keep else b"", ttl_ms(body), reply, dead,
         add_error(state.errors, error) if dead else b"",
-        [] if ending is Ending.CANCELLED else follow_ups(after_failure(body.meta, job_id, body.task, ending, error)),
+        after,
     )  # fmt: skip
+
+
+def _moved(reason: re.Match[str], data: bytes, now_us: int) -> list[tuple[str, bytes]]:
+    """Return the job itself as what goes on in another queue: due when it was, and not to start later than it was."""
+    target, unique, due = reason.groups()
+    delay_ms = max(0, math.ceil((float(due) - now_us) / 1000))
+    stamp, _, job = data.partition(b";")
+    line, newline, body = job.partition(b"\n")
+    fields = line.split(b";")
+    if len(fields) > EXPIRES and fields[EXPIRES].isdigit() and stamp.isdigit():
+        passed = now_us // 1000 - int(stamp)
+        fields[EXPIRES] = b"%d" % max(0, int(fields[EXPIRES]) - passed)
+    return follow_ups([(target, unique, delay_ms, b";".join(fields) + newline + body)])
 
 
 def ttl_ms(body: Body) -> int:
     """Return how long the job's record is kept where the task is not known."""
     seconds = body.meta.get("result_ttl")
-    return round(seconds * 1000) if isinstance(seconds, int | float) and seconds > 0 else DEFAULT_TTL_MS
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:  # a nan is not
+        return DEFAULT_TTL_MS
+    return round(min(seconds, MAX_SECONDS) * 1000)
 
 
 def finish_ended(runner: Runner, queue: QueueKeys, only: str = "") -> int:
@@ -103,7 +156,7 @@ def follow_ups(links: Sequence[tuple[str, str, int, bytes]]) -> list[tuple[str, 
         try:
             queue, unique, delay_ms, data = link
             found.append((f"{check_queue_name(queue)}/{check_job_id(unique)}", b"%d\n%b" % (delay_ms, data)))
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # whatever forged bytes provoke; the others follow
             logger.error("a follow-up is damaged: %s", error, extra={"action": "follow_up_damaged"})
     return found
 

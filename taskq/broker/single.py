@@ -22,6 +22,8 @@ class SingleEnqueue:
 
     __slots__ = ("_constant", "_forced", "_job", "_queue", "_session", "script")
 
+    deadline: Final = None  # the session's
+
     def __init__(self, queue: QueueKeys, *, forced: bool) -> None:
         self.script = load()["enqueue_one"]
         self._queue = queue

@@ -124,6 +124,9 @@ class AioMapped(AsyncIterator[R]):
         self._ahead: deque[Sequence[AsyncResult[R]]] = deque()
         self._part: Sequence[AsyncResult[R]] = ()
         self._at = 0  # in the part: the next one to be given
+        self._sending: asyncio.Future[Sequence[AsyncResult[R]] | None] | None = (
+            None  # goes on where a wait is cancelled
+        )
 
     async def __anext__(self) -> R:
         if self._at == len(self._part) and not await self._next_part():
@@ -142,7 +145,7 @@ class AioMapped(AsyncIterator[R]):
         self._part, self._at = (), 0
         try:
             await self._send_next()
-        except BaseException:
+        except Exception:
             await self.aclose()
             raise
         if self._ahead:
@@ -150,13 +153,30 @@ class AioMapped(AsyncIterator[R]):
         return bool(self._part)
 
     async def _send_next(self) -> bool:
-        part = await anext(self._more, None)
+        if self._sending is None:
+            self._sending = asyncio.ensure_future(self._next_sent())
+        try:
+            part = await asyncio.shield(self._sending)
+        except asyncio.CancelledError:
+            if self._sending.cancelled():  # itself, as its loop is being closed
+                self._sending = None
+            raise
+        except Exception:
+            self._sending = None
+            raise
+        self._sending = None
         if part is not None:
             self._ahead.append(part)
         return part is not None
 
+    async def _next_sent(self) -> Sequence[AsyncResult[R]] | None:
+        return await anext(self._more, None)
+
     async def aclose(self) -> None:
         """Cancel the jobs whose results were not given and that no worker has yet; then there are no more results."""
+        if self._sending is not None:
+            with contextlib.suppress(Exception):  # nothing of it was sent, or what was stays sent
+                await self._send_next()
         rest: list[Sequence[AsyncResult[R]]] = [[self._part[at] for at in range(self._at, len(self._part))]]
         rest += self._ahead
         self._part, self._at = (), 0

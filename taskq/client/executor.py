@@ -104,6 +104,10 @@ class Executor(concurrent.futures.Executor):
         self._routes: dict[Any, _Route] = {}
         self._renew()
 
+    def _check_fork(self) -> None:
+        if self._pid != os.getpid():  # the parent's futures are the parent's, and its lock may be held
+            self._renew()
+
     def _renew(self) -> None:
         self._pid = os.getpid()
         self._changed = threading.Condition()
@@ -192,7 +196,7 @@ class Executor(concurrent.futures.Executor):
 
         Raises:
             ValueError: ``chunksize`` or ``buffersize`` is below 1.
-            TypeError: ``buffersize`` is no whole number.
+            TypeError: ``chunksize`` or ``buffersize`` is no whole number.
             Exception: as ``submit``, or what an iterable raised; what was sent before stays sent.
         """
         deadline = check_map(timeout, chunksize, buffersize)
@@ -263,8 +267,7 @@ class Executor(concurrent.futures.Executor):
         Raises:
             RuntimeError: the executor was shut down.
         """
-        if self._pid != os.getpid():  # a fork: the parent's futures are the parent's, and its lock may be held
-            self._renew()
+        self._check_fork()
         with self._changed:
             if self._closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
@@ -316,6 +319,7 @@ class Executor(concurrent.futures.Executor):
             DeadlockRisk: it would wait inside a job for jobs that only this job's own worker may run.
             BrokerError: the server could not be reached; calling again is fine.
         """
+        self._check_fork()
         with self._changed:
             self._closed = True
             while wait and self._sending:

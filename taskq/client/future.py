@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
 from typing import Any, Final, NoReturn, TypeVar
@@ -24,7 +24,11 @@ class _Waiters(list[Any]):
 
     def append(self, waiter: Any) -> None:
         super().append(waiter)
-        self._owner._stand()
+        try:
+            self._owner._stand()
+        except BaseException:
+            super().remove(waiter)
+            raise
 
     def remove(self, waiter: Any) -> None:
         super().remove(waiter)
@@ -88,19 +92,27 @@ class LightFuture(Future[R]):
         )
 
     def add_done_callback(self, fn: Callable[[Future[R]], object]) -> None:
-        """Call ``fn`` with this result when the job has ended, at once if it has; nothing is waited for here."""
+        """Call ``fn`` with this result when the job has ended, at once if it has; nothing is waited for here.
+
+        Raises:
+            RuntimeError: no thread could be started in which news comes; ``fn`` will not be called.
+        """
         with self._condition:
             if self._state not in OVER:
                 self._done_callbacks.append(fn)
-                self._stand()
+                try:
+                    self._stand()
+                except BaseException:
+                    self._done_callbacks.remove(fn)
+                    raise
                 return
         try:
             fn(self)
         except Exception:
             logger.exception("a callback of %r failed", self, extra={"action": "callback_failed"})
 
-    def _invoke_callbacks(self) -> None:
-        for callback in self.__dict__.get("_done_callbacks", ()):
+    def _call(self, callbacks: Iterable[Callable[[Future[R]], object]]) -> None:
+        for callback in callbacks:
             try:
                 callback(self)
             except BaseException:  # even SystemExit must not end the thread that tells all others
@@ -119,7 +131,9 @@ class LightFuture(Future[R]):
                 return
             change()
             self._state = state
-            for waiter in self.__dict__.get("_waiters", ()):
+            # Copies: who is told takes itself off the list, and whom that moves up must not be passed over.
+            callbacks = list(self.__dict__.get("_done_callbacks", ()))
+            for waiter in list(self.__dict__.get("_waiters", ())):
                 if state == CANCELLED_AND_NOTIFIED:
                     waiter.add_cancelled(self)
                 elif failed:
@@ -127,4 +141,4 @@ class LightFuture(Future[R]):
                 else:
                     waiter.add_result(self)
             self._condition.notify_all()
-        self._invoke_callbacks()
+        self._call(callbacks)

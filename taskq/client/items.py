@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import queue as standard
+import threading
 from collections.abc import Hashable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +19,7 @@ from taskq.client.waiting import check_wait
 from taskq.errors import (
     BrokerError,
     BrokerUnavailable,
+    CoordinationError,
     Indeterminate,
     InvalidOption,
     InvalidPriority,
@@ -269,7 +272,7 @@ class _Stand:
         """Run a call that may take a place in line; what it takes off ``taker`` is not lost if it is cancelled."""
         self._lined_up = self._lined_up or turn != NO_PLACE  # also if its answer never comes
         try:
-            answer = yield Take(call) if taker is not None else call
+            answer = yield call if taker is None else Take(call, functools.partial(_give_back, taker))
         except (BrokerUnavailable, Indeterminate):
             self._lined_up = False  # to leave would mean to wait as long again
             raise
@@ -336,13 +339,17 @@ def _full(of: Queue, accepted: int) -> standard.Full:
 
 
 class Claim:
-    """An item under a lease, for the length of a ``with`` block: finished at its end, given back where it raises."""
+    """An item under a lease, for the length of a ``with`` block: finished at its end, given back where it raises.
+
+    It is for one block at a time; a second entry raises CoordinationError.
+    """
 
     def __init__(self, of: Queue, seconds: float | None, lease: float) -> None:
         self._of = of
         self._seconds = seconds
         self._lease = lease
         self._held: Held | None = None
+        self._in_use = threading.Lock()
 
     def __enter__(self) -> Any:
         return perform(self._open(), self._of._app.broker)
@@ -361,11 +368,17 @@ class Claim:
         await aperform(self._close(error), self._of._app.broker)
 
     def _open(self) -> Operation[Any]:
-        got = yield from _get(self._of, 1, self._seconds, self._lease, claim=True)
+        if not self._in_use.acquire(blocking=False):
+            raise CoordinationError(f"this claim of queue {self._of.name!r} is in use; call claim() for each block")
+        try:
+            got = yield from _get(self._of, 1, self._seconds, self._lease, claim=True)
+        except BaseException:
+            self._in_use.release()
+            raise
         member = got.members[0]
         self._held = Held(self._of._keys, got.claims[0], member, self._lease)
-        self._of._app._sender.keeper.keep(self._held)
         try:
+            self._of._app._sender.keeper.keep(self._held)
             return self._of._coder.decode(member)
         except BaseException as error:
             yield from self._close(error)
@@ -374,6 +387,7 @@ class Claim:
     def _close(self, error: BaseException | None) -> Operation[None]:
         held, self._held = self._held, None
         assert held is not None
+        self._in_use.release()
         self._of._app._sender.keeper.drop(held)
         lost = yield items.end_claims(self._of._keys, [held.claim], back=error is not None)
         if lost and error is None:

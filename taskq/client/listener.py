@@ -68,11 +68,18 @@ class Listener:
             pushed: they carry this listener's token.
             covered: they have not ended, or will be announced; else they are read first.
             wake: called when reading failed for a whole deadline; the watch's ``error`` says why.
+
+        Raises:
+            RuntimeError: no thread could be started; nothing is watched.
         """
         self.start()
         watch = Watch(sink, ids, pushed=pushed, wake=wake)
         self._registry.add(watch)
-        self._poller.add(watch, now=not covered)
+        try:
+            self._poller.add(watch, now=not covered)
+        except BaseException:
+            self._registry.remove(watch)
+            raise
         return watch
 
     def unwatch(self, watch: Watch) -> None:
@@ -92,13 +99,18 @@ class Listener:
         self._registry.give_up(BrokerUnavailable("the app was closed while this was waited for; wait again"))
 
     def start(self) -> None:
-        """Subscribe, if that is not done yet; returns at once, and ``epoch`` follows."""
+        """Subscribe, if that is not done yet; returns at once, and ``epoch`` follows.
+
+        Raises:
+            RuntimeError: no thread could be started.
+        """
         if self._thread is not None:
             return
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="taskq-listener", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="taskq-listener", daemon=True)
+                thread.start()
+                self._thread = thread
 
     def _wait_for_epoch(self, seconds: float) -> object | None:
         if self.epoch is None and seconds:

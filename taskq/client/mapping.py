@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from taskq.client.future import OVER
 from taskq.client.waiting import check_wait
-from taskq.errors import BrokerError, UnknownOrExpired
+from taskq.errors import BrokerError, UnknownOrExpired, shorten
 
 if TYPE_CHECKING:
     from taskq.client.result import AsyncResult
@@ -103,6 +103,8 @@ def check_map(timeout: float | None, chunksize: int, buffersize: int | None) -> 
         ValueError, TypeError: as ``Executor.map``.
         InvalidTimeout: the timeout is no number.
     """
+    if isinstance(chunksize, bool) or not isinstance(chunksize, int):
+        raise TypeError(f"chunksize {shorten(chunksize)} must be a whole number")
     if chunksize < 1:
         raise ValueError(f"chunksize {chunksize} must be 1 or more")
     if buffersize is not None:

@@ -7,8 +7,10 @@ An operation is a generator: it yields what it needs done, gets the answer, and 
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import time
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
@@ -16,11 +18,15 @@ from taskq.broker.call import Call, Command
 from taskq.client.signals import ThreadBell
 
 if TYPE_CHECKING:
+    import asyncio
+
     from taskq.broker.broker import Broker
     from taskq.model.job import Job
 
 T = TypeVar("T")
 ANSWER_SECONDS: Final = 1.0  # for which a cancelled coroutine stays; an answer takes milliseconds or the server is away
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +44,15 @@ class Take:
 
     A coroutine that is cancelled meanwhile waits for the answer, ``ANSWER_SECONDS`` at most, and finds it in the
     attribute ``answer`` of the CancelledError.
+
+    Attributes:
+        call: what to run.
+        late: makes the operation that gives back an answer that came later still; run by its loop, as long as that
+            lives.
     """
 
     call: Call[Any]
+    late: Callable[[Any], Operation[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +120,7 @@ async def aperform(operation: Operation[T], broker: Broker) -> T:
             if isinstance(need, Call):
                 answer = await broker.arun(need)
             elif isinstance(need, Take):
-                answer = await _answered(broker.arun(need.call))
+                answer = await _answered(need, broker)
             elif isinstance(need, Command):
                 answer = await broker.aread(need)
             elif isinstance(need, Enqueue):
@@ -133,10 +145,10 @@ def _drop(operation: Operation[Any], error: GeneratorExit) -> None:
             operation.throw(error)
 
 
-async def _answered(running: Coroutine[Any, Any, T]) -> T:
+async def _answered(take: Take, broker: Broker) -> Any:
     import asyncio
 
-    task = asyncio.ensure_future(running)
+    task = asyncio.ensure_future(broker.arun(take.call))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError as error:
@@ -144,6 +156,22 @@ async def _answered(running: Coroutine[Any, Any, T]) -> T:
         while not task.done() and (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(asyncio.CancelledError):  # it is on its way out, however often that is asked for
                 await asyncio.wait({task}, timeout=left)
-        if task.done() and not task.cancelled() and task.exception() is None:
+        if not task.done():
+            task.add_done_callback(functools.partial(_give_back_late, take, broker))
+        elif not task.cancelled() and task.exception() is None:
             error.answer = task.result()  # type: ignore[attr-defined]
         raise
+
+
+def _give_back_late(take: Take, broker: Broker, answered: asyncio.Future[Any]) -> None:
+    import asyncio
+
+    if not answered.cancelled() and answered.exception() is None:
+        giving = asyncio.ensure_future(aperform(take.late(answered.result()), broker))
+        giving.add_done_callback(_given_back)  # the loop has no other use for it, and the session keeps it alive
+
+
+def _given_back(giving: asyncio.Future[None]) -> None:
+    error = None if giving.cancelled() else giving.exception()
+    if error is not None:
+        logger.error("what came too late could not be given back: %s", error, extra={"action": "give_back_failed"})

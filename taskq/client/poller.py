@@ -57,12 +57,17 @@ class Poller:
         self._closed = False
 
     def add(self, watch: Watch, *, now: bool) -> None:
-        """Read for ``watch``, at once or, where it is told anyway, after the longest interval."""
+        """Read for ``watch``, at once or, where it is told anyway, after the longest interval.
+
+        Raises:
+            RuntimeError: no thread could be started.
+        """
         with self._changed:
-            self._schedule(watch, 0.0 if now else self._steady())
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="taskq-poller", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="taskq-poller", daemon=True)
+                thread.start()
+                self._thread = thread
+            self._schedule(watch, 0.0 if now else self._steady())
 
     def hurry(self, watches: Sequence[Watch]) -> None:
         """Read for ``watches`` at once."""

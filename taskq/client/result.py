@@ -242,7 +242,9 @@ class AsyncResult(LightFuture[R]):
         watch = self._standing
         if watch is not None and not self._waiters and not self._done_callbacks:
             self._standing = None
-            self._app._listener.unwatch(watch)
+            sender = self._app._current
+            if sender is not None:  # the collector may call this, so it must not connect an app that was closed
+                sender.listener.unwatch(watch)
 
     # -- being told ---------------------------------------------------------------------------------------------------
 
@@ -394,11 +396,11 @@ class AsyncResult(LightFuture[R]):
             now, ended = yield work.ended(keys, self.unique)
             if ended:
                 yield work.end(keys, [finish_of(ended[0], now, self.queue)])
-        if letter == "C" and self._quiet:
+        if letter != "C" or not self._quiet:
+            yield from self._look()
+        if letter == "C" and self._state not in OVER:  # it keeps no result, which who has but its id cannot know
             error = ErrorInfo("CancelledError", f"job {self.id}: cancelled before it started")
             self._finish(Record(RECORD_VERSION, Ending.CANCELLED, error=error), None)
-        else:
-            yield from self._look()
         if self._state not in OVER and letter == "N":
             raise gone(self.id)
         return self._state == CANCELLED_AND_NOTIFIED

@@ -17,7 +17,7 @@ from taskq.client.keeper import Keeper
 from taskq.client.line import deadline_of, is_over, next_look, subscribed
 from taskq.client.listener import Listener
 from taskq.client.operation import Enqueue, Hear, MakeBell, Need, Operation, perform
-from taskq.errors import BrokerError, JobConflict, QueueConflict
+from taskq.errors import BrokerError, BrokerUnavailable, Indeterminate, JobConflict, QueueConflict
 from taskq.model.discipline import QueueSpec
 from taskq.model.job import Job, decode_body, split_data
 
@@ -186,24 +186,27 @@ class Sender:
         """Stand in line until there is room; return the turn, or an empty text after ``deadline``."""
         keys, listener = self.broker.keys(queue), self.listener
         bell = yield MakeBell()
-        signal, called = listener.signals.open(bell.ring), False
+        signal, gone = listener.signals.open(bell.ring), False  # from the line, or as good as
         try:
             yield from subscribed(listener, bell, deadline)
             while True:
                 place: Wait | None = yield queues.wait_room(keys, signal.address, turn)
                 if place is None:
-                    called = True
+                    gone = True
                     return turn
                 turn = place.turn
                 yield Hear(bell, next_look(listener, deadline, place.again))
                 if signal.news:
-                    called = True
+                    gone = True
                     return turn
                 if is_over(deadline):
                     return ""
+        except (BrokerUnavailable, Indeterminate):
+            gone = True  # to leave would mean to wait as long again
+            raise
         finally:
             listener.signals.close(signal)
-            if not called:
+            if not gone:
                 yield queues.leave_room(keys, signal.address)
 
     def _full(self, queue: str, accepted: int) -> standard.Full:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -56,6 +57,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._leaving: deque[Watch] = deque()  # to be forgotten by whoever has the lock, when it lets go of it
         self._known: weakref.WeakValueDictionary[str, Sink] = weakref.WeakValueDictionary()
         self._awaited: dict[str, tuple[Watch, ...]] = {}
         self._watches: dict[Watch, None] = {}
@@ -79,17 +81,32 @@ class Registry:
                 others = self._awaited.setdefault(job_id, alone)
                 if others is not alone:
                     self._awaited[job_id] = (*others, watch)
+        self._sweep()
 
     def remove(self, watch: Watch) -> None:
-        """Forget ``watch``; harmless if that was done before."""
-        with self._lock:
-            self._watches.pop(watch, None)
-            for job_id in watch.left:
-                others = tuple(other for other in self._awaited.get(job_id, ()) if other is not watch)
-                if others:
-                    self._awaited[job_id] = others
-                else:
-                    self._awaited.pop(job_id, None)
+        """Forget ``watch``; harmless if that was done before.
+
+        It never blocks: the collector may end a wait in the middle of any method here, in the very same thread.
+        """
+        self._leaving.append(watch)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        while self._leaving and self._lock.acquire(blocking=False):
+            try:
+                if self._leaving:
+                    self._forget(self._leaving.popleft())
+            finally:
+                self._lock.release()
+
+    def _forget(self, watch: Watch) -> None:
+        self._watches.pop(watch, None)
+        for job_id in watch.left:
+            others = tuple(other for other in self._awaited.get(job_id, ()) if other is not watch)
+            if others:
+                self._awaited[job_id] = others
+            else:
+                self._awaited.pop(job_id, None)
 
     def active(self, watch: Watch) -> bool:
         """Tell whether ``watch`` still waits for anything."""
@@ -98,12 +115,16 @@ class Registry:
     def watches(self) -> list[Watch]:
         """Return all that wait."""
         with self._lock:
-            return list(self._watches)
+            found = list(self._watches)
+        self._sweep()
+        return found
 
     def left(self, watch: Watch) -> list[str]:
         """Return the ids that ``watch`` waits for."""
         with self._lock:
-            return list(watch.left) if watch in self._watches else []
+            found = list(watch.left) if watch in self._watches else []
+        self._sweep()
+        return found
 
     def watchers(self, job_id: str) -> tuple[Watch, ...]:
         """Return who waits for a job."""
@@ -137,6 +158,7 @@ class Registry:
                 watch.left.discard(job_id)
                 if not watch.left:
                     self._watches.pop(watch, None)
+        self._sweep()
         known = self._known.pop(job_id, None)
         sinks = [watch.sink for watch in watches]
         if known is not None and known not in sinks:

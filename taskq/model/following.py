@@ -22,6 +22,7 @@ TAKES: Final = "takes"  # in a body's meta: for ``link`` and ``link_error`` the 
 CODECS: Final = ("", "json")  # whose bytes may be spliced
 
 _FIXED: Final = 15  # items of the shortest form of a msgpack array
+_LONGEST: Final = 2**32 - 1  # items of the longest form
 _ARGS: Final = b"\x82\xa4args"  # a call with arguments by name too: {"args": [...], "kwargs": {...}}
 _KWARGS: Final = b"\x81\xa6kwargs"
 
@@ -90,6 +91,8 @@ def _longer(items: bytes, value: bytes) -> bytes:
     else:
         raise ValueError("its arguments are damaged")
     count += 1
+    if count > _LONGEST:
+        raise ValueError("its arguments are damaged")
     head = bytes([0x90 | count]) if count <= _FIXED else b"\xdd" + count.to_bytes(4)
     return head + value + rest
 
@@ -120,7 +123,7 @@ def after_failure(meta: Mapping[str, Any], job_id: str, task: str, ending: str, 
     for number, link in enumerate(links):
         try:
             found.append(_given(link, values) if number in numbers else link)
-        except (TypeError, ValueError) as reason:
+        except Exception as reason:  # whatever forged bytes provoke; the others follow
             logger.error(
                 "link_error %d of job %s is left out: %s", number, job_id, reason, extra={"action": "link_damaged"}
             )

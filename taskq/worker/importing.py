@@ -5,7 +5,6 @@ Here, and nowhere else, does a name that came in a message lead to an import; no
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from importlib import import_module
@@ -44,19 +43,24 @@ def find_function(module: str, name: str, patterns: Sequence[str]) -> FunctionTy
     """Return a plain function that is defined at the top of a module and may run here.
 
     No attribute is followed and nothing is computed: the very module must have a Python function of its own under that
-    name. So neither classes and their methods nor what a module merely imported can be called.
+    name. So neither classes and their methods nor what a module merely imported can be called, nor what Python itself
+    calls; and no package's ``__main__`` is imported, as that would run the package's command line.
 
     Raises:
-        CallRefused: no pattern allows the module, or there is no such function.
+        CallRefused: no pattern allows the module, it cannot be imported, or there is no such function.
     """
     shown = shorten(f"{module}.{name}")
-    if not (all(part.isidentifier() for part in module.split(".")) and name.isidentifier()):
+    parts = [*module.split("."), name]
+    if not all(part.isidentifier() for part in parts):
         raise CallRefused(f"function {shown} has no name that could be looked up")
-    if module == "__main__" or not any(fnmatchcase(module, pattern) for pattern in patterns):
+    if any(part.startswith("__") and part.endswith("__") for part in parts):
+        raise CallRefused(f"function {shown} cannot run here: names like __this__ are Python's own; rename it")
+    if not any(fnmatchcase(module, pattern) for pattern in patterns):
         raise refusal(module, name)
     try:
-        namespace = vars(sys.modules.get(module) or import_module(module))
-    except Exception as error:
+        # Also for one that is in sys.modules: another thread may be importing it still, and this waits for that.
+        namespace = vars(import_module(module))
+    except BaseException as error:  # a module that exits must not end the job as if it had done so
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise CallRefused(f"function {shown} cannot run here: importing its module failed: {reason}") from error
     found = namespace.get(name)

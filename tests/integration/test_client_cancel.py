@@ -43,6 +43,13 @@ def test_cancelling_twice_is_true_twice(app, add):
     assert (result.cancel(), result.cancel(), app.AsyncResult(result.id).cancel()) == (True, True, True)
 
 
+def test_a_job_that_keeps_no_result_is_cancelled_by_its_id(app, worker):
+    result = app.task(name="quiet", ignore_result=True)(len).delay([])
+    handle = app.AsyncResult(result.id)
+    assert handle.cancel()
+    assert (handle.cancelled(), worker.claim()) == (True, [])
+
+
 def test_a_job_with_a_worker_is_not_cancelled(add, worker):
     result = add.delay(1)
     job = worker.claim_one()

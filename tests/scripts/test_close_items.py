@@ -51,7 +51,7 @@ def test_a_shutdown_at_once_drops_the_items_as_finished(kit: Kit):
     assert close(kit, shutdown=True, drop=True) == 2
     assert kit.snapshot() == {
         "meta": {"discipline": "fifo", "maxsize": "0"},
-        "tally": {"seq": "3", "unfinished": "1", "shutdown": "1"},
+        "tally": {"seq": "3", "unfinished": "1", "shutdown": "1", "immediate": "1"},
     }
 
 

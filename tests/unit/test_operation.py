@@ -49,7 +49,7 @@ def test_answer_reaches_an_operation_that_is_cancelled_again_and_again():
 
     def takes() -> Operation[None]:
         try:
-            yield Take(Call(None, None, (), (), list))
+            yield Take(Call(None, None, (), (), list), lambda _: ())
         except BaseException as error:
             seen.append(getattr(error, "answer", None))
             raise

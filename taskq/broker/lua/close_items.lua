@@ -3,7 +3,7 @@
 -- Moves: none
 -- KEYS: session meta items tally getters putters joiners claims
 -- ARGV: seq first channels ttl_ms shutdown drop
---   shutdown: '1' down, '0' open, '' as it is; drop: '1' drops waiting items
+--   shutdown: '1' down, '0' open, '' as it is; drop: '1' drops waiting items, and with a shutdown what comes back later
 -- Returns: {items dropped}
 -- include text
 -- include session
@@ -21,6 +21,11 @@ if dropped > 0 then
   finish(math.min(dropped, whole(redis.call('HGET', key_tally, 'unfinished')) or 0))
 end
 if arg_shutdown ~= '' then redis.call('HSET', key_tally, 'shutdown', arg_shutdown) end
+if arg_shutdown == '0' then
+  redis.call('HDEL', key_tally, 'immediate')
+elseif arg_shutdown == '1' and arg_drop == '1' then
+  redis.call('HSET', key_tally, 'immediate', '1')
+end
 if arg_shutdown == '1' then
   call_up(key_getters, math.huge)
   call_up(key_putters, math.huge)

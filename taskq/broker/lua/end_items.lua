@@ -3,7 +3,7 @@
 -- Moves: none
 -- KEYS: session items tally getters joiners claims claimed
 -- ARGV: seq first channels ttl_ms count back then claims
---   count: items that were taken for good; back: '1' puts the claimed items back at their place
+--   count: items that were taken for good; back: '1' puts the claimed items back at their place, if they are wanted
 -- Returns: {claims that were lost}; {'E'} more were counted than were put
 -- include text
 -- include session

@@ -1,7 +1,7 @@
 -- get_items: takes items off a data queue, for good or under a lease, or stands in line for one.
 -- Flags: allow-oom
 -- Moves: none
--- KEYS: session meta items tally getters putters claims claimed
+-- KEYS: session meta items tally getters putters joiners claims claimed
 -- ARGV: seq first channels address turn most max_bytes claim lease_us ttl_ms
 --   turn: '' does not wait, '0' takes a place at the end of the line, another number is the place it had
 --   claim: '1' keeps the items under a lease, else they are gone
@@ -61,6 +61,7 @@ if #members > 0 then
   if redis.call('EXISTS', key_items) == 1 then summon(key_getters, 1) else age() end
 elseif redis.call('HGET', key_tally, 'shutdown') == '1' then
   reply = {'S'}
+  age()
 elseif arg_turn == '' then
   reply = {'N'}
 else

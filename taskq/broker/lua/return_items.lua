@@ -1,7 +1,7 @@
--- return_items: puts items that nobody used after all back at their places.
+-- return_items: puts items that nobody used after all back at their places, or drops them after a shutdown at once.
 -- Flags: allow-oom
 -- Moves: none
--- KEYS: session items tally getters
+-- KEYS: session items tally getters joiners
 -- ARGV: seq first channels then items: place member
 -- Returns: {items put back}
 -- include text
@@ -18,9 +18,13 @@ for i = REST + 1, #ARGV, 2 do
   end
 end
 local count = (#ARGV - REST) / 2
-for i = REST + 1, #ARGV, 2 do redis.call('ZADD', key_items, ARGV[i], ARGV[i + 1]) end
-summon(key_getters, count)
-redis.call('PERSIST', key_tally)
+if drop_back(count) then
+  count = 0
+else
+  for i = REST + 1, #ARGV, 2 do redis.call('ZADD', key_items, ARGV[i], ARGV[i + 1]) end
+  summon(key_getters, count)
+  redis.call('PERSIST', key_tally)
+end
 reply = digits(count)
 remember(reply)
 return {reply}

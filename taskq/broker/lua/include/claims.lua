@@ -23,12 +23,13 @@ local function drop_claim(name)
   if redis.call('EXISTS', key_claims) == 0 then redis.call('HDEL', key_tally, 'lease', 'beat', 'since') end
 end
 
--- Puts a claimed item back; returns how many that were.
+-- Puts a claimed item back, or drops it; returns how many were put back.
 local function put_back(name)
   local place, member = string.match(redis.call('HGET', key_claimed, name) or '', '^([^;]*);(.*)$')
-  if place then redis.call('ZADD', key_items, place, member) end
+  local back = place and not drop_back(1)
+  if back then redis.call('ZADD', key_items, place, member) end
   drop_claim(name)
-  return place and 1 or 0
+  return back and 1 or 0
 end
 
 -- The guarded time, and the time before which a lease must have ended to be over, nil where none is. Who looks more

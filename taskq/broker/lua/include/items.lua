@@ -1,5 +1,5 @@
 -- Items of a data queue. items: zset of members, 16 digits of arrival and then the item, by their place; tally: hash of
--- seq, turn, claim, unfinished, shutdown, and of claims the clock guard, lease and beat; getters, putters: zsets of who
+-- seq, turn, claim, unfinished, shutdown, immediate (what comes back is dropped), and of claims the clock guard, lease and beat; getters, putters: zsets of who
 -- waits, address to turn; claims: zset of deadlines by claim; claimed: hash, claim to place and member; joiners: set.
 local AHEAD = 2 -- how many in a line look again soon, should one that was told have died before it came
 -- The others look one after another: those ahead may have died together.
@@ -63,5 +63,12 @@ local function finish(count)
     for _, address in ipairs(redis.call('SMEMBERS', key_joiners)) do tell(address, '') end
     redis.call('DEL', key_joiners)
   end
+  return true
+end
+
+-- Counts as finished what comes back to a queue that was shut down at once, and is to be dropped; false elsewhere.
+local function drop_back(count)
+  if redis.call('HGET', key_tally, 'immediate') ~= '1' then return false end
+  finish(math.min(count, whole(redis.call('HGET', key_tally, 'unfinished')) or 0))
   return true
 end
