@@ -240,7 +240,7 @@ def floor(times: int) -> float:
 
 
 def listed(server: redis.Redis, name: str) -> int:
-    return int(server.scard(f"taskq:{{event:{name}}}:waiters"))
+    return int(server.zcard(f"taskq:{{event:{name}}}:waiters"))
 
 
 def asked(server: redis.Redis) -> int:

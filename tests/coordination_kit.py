@@ -126,7 +126,7 @@ class Board:
         return int(self.client.zcard(self.key(kind, name, "holders")))
 
     def listed(self, name: str) -> int:
-        return int(self.client.scard(self.key("event", name, "waiters")))
+        return int(self.client.zcard(self.key("event", name, "waiters")))
 
     def places(self) -> dict[str, int]:
         """Return every place in a line or a list, and every permit that is held, by key."""
@@ -134,7 +134,7 @@ class Board:
         for key in self.client.scan_iter(f"{self._namespace}:*"):
             name, part = key.decode(), key.decode().rpartition(":")[2]
             if part in {"line", "holders", "fences", "waiters"}:
-                count = {"waiters": self.client.scard, "fences": self.client.hlen}.get(part, self.client.zcard)
+                count = self.client.hlen if part == "fences" else self.client.zcard
                 found[name] = int(count(key))
         return found
 

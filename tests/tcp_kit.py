@@ -104,6 +104,36 @@ class Proxy(Listener):
         _hang_up(client)
 
 
+class SilenceableProxy(Listener):
+    """Passes bytes to a server and back, until it drops those of all connections that are open at a moment."""
+
+    def __init__(self, server: Path) -> None:
+        super().__init__(self._pass)
+        self._server = str(server)
+        self._passing: set[socket.socket] = set()
+
+    def silence(self) -> None:
+        """Pass nothing more over the connections that are open now; they stay open."""
+        self._passing.clear()
+
+    def _pass(self, client: socket.socket) -> None:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.connect(self._server)
+            self._passing.add(client)
+            back = threading.Thread(target=self._copy, args=(server, client, client))
+            back.start()
+            with contextlib.suppress(OSError):
+                self._copy(client, server, client)
+            _hang_up(server)
+            back.join()
+
+    def _copy(self, source: socket.socket, target: socket.socket, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                if client in self._passing:
+                    target.sendall(data)
+
+
 @contextlib.contextmanager
 def greeting(first: bytes = b"", answer: bytes = b"") -> Iterator[str]:
     """Yield the url of a server that says ``first`` at once and ``answer`` to whatever it is sent, then hangs up."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -12,9 +13,9 @@ from redis.backoff import NoBackoff
 
 from taskq.broker.address import Address
 from taskq.broker.call import Call, Command
-from taskq.broker.connection import REPLY_TIMEOUT, connection_options
+from taskq.broker.connection import connection_options
 from taskq.broker.failures import is_broken, is_missing_script
-from taskq.broker.session import CALL_DEADLINE, Numbering, Patience
+from taskq.broker.session import CALL_DEADLINE, Numbering, Patience, reply_timeout
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ class AsyncSession:
             "redis": Connection,
             "rediss": SSLConnection,
         }
-        options = connection_options(address, REPLY_TIMEOUT) | {"retry": Retry(NoBackoff(), 0)}
+        options = connection_options(address, reply_timeout(deadline)) | {"retry": Retry(NoBackoff(), 0)}
         self._address = address
         self._deadline = deadline
         self._connection = kinds[address.scheme](**options)
@@ -43,15 +44,13 @@ class AsyncSession:
 
     async def run(self, call: Call[T], deadline: float | None = None) -> T:
         """Run a script and return its answer; raises as ``Session.run`` does."""
+        limit, what = self._limit(deadline, call.deadline), call.script.name.partition("_")[0]
 
-        async def numbered() -> T:
-            async with self._lock:
-                seq = self._numbering.next()
-                return await self._repeat(
-                    lambda: self._run_script(call, seq), deadline, call.script.name.partition("_")[0]
-                )
+        async def numbered(started: float) -> T:
+            seq = self._numbering.next()
+            return await self._repeat(lambda: self._run_script(call, seq), limit, what, started)
 
-        return await self._finish(numbered())
+        return await self._finish(self._in_turn(numbered, limit, what))
 
     async def read(self, command: Command[T], deadline: float | None = None) -> T:
         """Run a plain command and return its answer."""
@@ -59,11 +58,31 @@ class AsyncSession:
         async def once() -> T:
             return command.parse(await self._exchange(command.pack()))
 
-        async def locked() -> T:
-            async with self._lock:
-                return await self._repeat(once, deadline, str(command.parts[0]).lower())
+        limit, what = self._limit(deadline, command.deadline), str(command.parts[0]).lower()
 
-        return await self._finish(locked())
+        async def begun(started: float) -> T:
+            return await self._repeat(once, limit, what, started)
+
+        return await self._finish(self._in_turn(begun, limit, what))
+
+    def _limit(self, deadline: float | None, own: float | None) -> float:
+        return min(self._deadline if deadline is None else deadline, self._deadline if own is None else own)
+
+    async def _in_turn(self, work: Callable[[float], Awaitable[T]], limit: float, what: str) -> T:
+        """Do ``work``, which is given the time of this call, when those that came before are done."""
+        started = time.monotonic()
+        if len(self._running) == 1:  # this one; a timeout costs more than all else here
+            await self._lock.acquire()
+        else:
+            try:
+                async with asyncio.timeout(limit):
+                    await self._lock.acquire()
+            except TimeoutError:
+                raise Patience.no_turn(self._address, what, limit) from None
+        try:
+            return await work(started)
+        finally:
+            self._lock.release()
 
     async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
         task = asyncio.ensure_future(work)
@@ -90,8 +109,8 @@ class AsyncSession:
         await self._connection.send_packed_command([packed], check_health=False)
         return await self._connection.read_response()
 
-    async def _repeat(self, attempt: Callable[[], Awaitable[T]], deadline: float | None, what: str) -> T:
-        patience = Patience(self._address, what, self._deadline if deadline is None else deadline, self._reached)
+    async def _repeat(self, attempt: Callable[[], Awaitable[T]], limit: float, what: str, started: float) -> T:
+        patience = Patience(self._address, what, limit, self._reached, started)
         while True:
             try:
                 if not self._connection.is_connected:

@@ -30,7 +30,8 @@ def connection_options(address: Address, timeout: float | None) -> dict[str, Any
     }
     if address.scheme == "unix":
         return options | {"path": address.path}
-    options |= {"host": address.host, "port": address.port, "socket_connect_timeout": CONNECT_TIMEOUT}
+    patience = CONNECT_TIMEOUT if timeout is None else min(CONNECT_TIMEOUT, timeout)
+    options |= {"host": address.host, "port": address.port, "socket_connect_timeout": patience}
     options["socket_keepalive"] = True
     if address.scheme == "rediss":
         options |= {"ssl_check_hostname": True, **dict(address.options)}
@@ -41,7 +42,7 @@ class _TLSConnection(SSLConnection):
     """Bounds the handshake too: a plaintext server may never answer it."""
 
     def _wrap_socket_with_ssl(self, sock: Any) -> Any:
-        sock.settimeout(CONNECT_TIMEOUT)
+        sock.settimeout(self.socket_connect_timeout)
         wrapped = super()._wrap_socket_with_ssl(sock)  # type: ignore[no-untyped-call]  # redis-py has no types here
         wrapped.settimeout(self.socket_timeout)
         return wrapped
@@ -60,6 +61,7 @@ class Link:
             "rediss": _TLSConnection,
         }
         self.address = address
+        self._timeout = timeout
         self._connection = kinds[address.scheme](**connection_options(address, timeout))
 
     def connect(self) -> None:
@@ -72,6 +74,15 @@ class Link:
     def connected(self) -> bool:
         """Whether a socket is open; the peer may have closed it since."""
         return self._connection._sock is not None
+
+    def hurry(self, seconds: float | None) -> None:
+        """From now on wait for a connection and for a reply no longer than ``seconds``; as it was made where None."""
+        timeout = self._timeout if seconds is None or (self._timeout or seconds) < seconds else seconds
+        connection = self._connection
+        connection.socket_timeout = timeout
+        connection.socket_connect_timeout = CONNECT_TIMEOUT if timeout is None else min(CONNECT_TIMEOUT, timeout)
+        if connection._sock is not None:
+            connection._sock.settimeout(timeout)
 
     def fileno(self) -> int:
         """Return the socket's file descriptor, for a selector."""

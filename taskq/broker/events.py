@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from taskq.broker.call import Call, Command, make_call
 from taskq.broker.keys import QueueKeys, channels
 from taskq.broker.queues import META_TTL_MS
 from taskq.broker.scripts import load
+
+STALE_US: Final = 90_000_000  # a waiter that lives looks every 30 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,12 @@ def wait(event: QueueKeys, address: str) -> Call[Flag]:
     def parse(reply: list[Any]) -> Flag:
         return Flag(reply[0] == b"1", int(reply[1]))
 
-    return make_call(load()["wait_event"], event, (address, META_TTL_MS), parse)
+    return make_call(load()["wait_event"], event, (address, STALE_US, META_TTL_MS), parse)
 
 
 def leave(event: QueueKeys, address: str) -> Command[int]:
     """Have ``address`` told no more."""
-    return Command(("SREM", event.key("waiters"), address), int)
+    return Command(("ZREM", event.key("waiters"), address), int)
 
 
 def is_set(event: QueueKeys) -> Command[bool]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from taskq.broker.call import Call, make_call
 from taskq.broker.keys import QueueKeys, channels
 from taskq.broker.line import Wait, microseconds, parse_wait
 from taskq.broker.queues import META_TTL_MS
 from taskq.broker.scripts import load
+
+USED: Final = "+"  # before the address of a permit that is used up, not lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,14 @@ def take(
 
 
 def give(
-    permits: QueueKeys, addresses: Sequence[str], *, limit: int, lease: float, count: int = 0, bounded: bool = False
+    permits: QueueKeys,
+    addresses: Sequence[str],
+    *,
+    limit: int,
+    lease: float,
+    count: int = 0,
+    bounded: bool = False,
+    dead: bool = False,
 ) -> Call[int | TooMany]:
     """Give permits back, leave the line, or add permits; answers how many of ``addresses`` held one.
 
@@ -81,9 +90,10 @@ def give(
         permits: of which lock or semaphore.
         addresses: of holders and waiters.
         limit: how many permits there are.
-        lease: seconds, for who gets it next.
+        lease: seconds, as the caller asked for; who gets it next has it for the longest that anybody did.
         count: permits to add that nobody holds.
         bounded: answer TooMany, and give nothing, if there were more than ``limit`` then.
+        dead: the holders died: what they took is free, but for what was added in place of theirs.
     """
 
     def parse(reply: list[Any]) -> int | TooMany:
@@ -92,7 +102,7 @@ def give(
 
     arguments = (
         channels(permits.namespace), microseconds(lease), META_TTL_MS, "1" if bounded else "0", limit, count,
-        *addresses,
+        "1" if dead else "0", *addresses,
     )  # fmt: skip
     return make_call(load()["give_permit"], permits, arguments, parse, first=addresses[0] if addresses else "")
 
@@ -105,12 +115,16 @@ def leave(permits: QueueKeys, address: str) -> Call[Given | None]:
 
 
 def keep(permits: QueueKeys, addresses: Sequence[str], lease: float) -> Call[list[str]]:
-    """Renew the leases of holders; answers those that hold nothing any more."""
+    """Renew the leases of holders; answers those that hold nothing any more.
+
+    With USED before it one that stood for a permit that was added, such as a consumed signal: nobody else has it.
+    """
 
     def parse(reply: list[Any]) -> list[str]:
         return [address.decode() for address in reply]
 
-    return make_call(load()["keep_permits"], permits, (microseconds(lease), META_TTL_MS, *addresses), parse)
+    script, first = load()["keep_permits"], addresses[0] if addresses else ""
+    return make_call(script, permits, (microseconds(lease), META_TTL_MS, *addresses), parse, first=first)
 
 
 @dataclass(frozen=True, slots=True)

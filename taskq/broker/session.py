@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from taskq.broker.address import Address
 from taskq.broker.call import Call, Command, ScriptCall
-from taskq.broker.connection import Link
+from taskq.broker.connection import REPLY_TIMEOUT, Link
 from taskq.broker.failures import is_broken, is_missing_script, is_passing, reason, translate
 from taskq.errors import BrokerUnavailable, Indeterminate, TaskqError
 from taskq.model.job import random_token
@@ -20,6 +20,7 @@ T = TypeVar("T")
 CALL_DEADLINE = 60.0  # seconds for which a call is repeated; the stored reply lives five minutes
 FIRST_CONTACT = 5.0  # seconds until a server that was never reached is reported
 FIRST_PAUSE = 0.05  # seconds before the first repetition; doubles
+LEAST_TIMEOUT = 1.0  # seconds; longer than any script, whatever the deadline
 LONGEST_PAUSE = 2.0  # seconds; a server that restarts is found soon after it is back
 
 FORKED = threading.Lock()  # threads of a child start afresh one after another; free in each new child
@@ -32,6 +33,11 @@ def pauses(deadline: float) -> Iterator[float]:
     while (left := deadline - time.monotonic()) > 0:
         yield min(left, pause * random.uniform(0.5, 1.0))
         pause = min(LONGEST_PAUSE, pause * 2)
+
+
+def reply_timeout(deadline: float) -> float:
+    """Return the seconds without a byte that mean a broken connection, for calls that are repeated for ``deadline``."""
+    return min(REPLY_TIMEOUT, max(LEAST_TIMEOUT, deadline / 2))
 
 
 class Numbering:
@@ -63,16 +69,24 @@ class Patience:
         what: the operation's name, for messages.
         limit: seconds for which a call is repeated.
         reached: whether this server ever answered; one that never did is reported sooner.
+        started: when the call was made, in monotonic seconds; now where None.
     """
 
-    def __init__(self, address: Address, what: str, limit: float, reached: bool) -> None:
+    def __init__(self, address: Address, what: str, limit: float, reached: bool, started: float | None = None) -> None:
         self._address = address
         self._what = what
         self._limit = limit
-        self._started = time.monotonic()
+        self._started = time.monotonic() if started is None else started
         self._pauses: Iterator[float] | None = None
         self._reached = reached
         self.sent = False
+
+    @staticmethod
+    def no_turn(address: Address, what: str, limit: float) -> BrokerUnavailable:
+        """Return the error of a call that was not even sent, as others took all of its time."""
+        return BrokerUnavailable(
+            f"server {address} kept other calls of this process waiting for {limit:g} s; the {what} was not sent"
+        )
 
     def pause_after(self, error: Exception) -> float:
         """Return the seconds to wait before the next attempt.
@@ -125,7 +139,7 @@ class Session:
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._link = Link(self._address)
+        self._link = Link(self._address, timeout=reply_timeout(self._deadline))
         self._reached = False
         self._numbering = Numbering()  # the last: by its pid other threads see that all is fresh
 
@@ -137,12 +151,14 @@ class Session:
                     self._link.close()
                     self._reset()
 
-    def run(self, call: ScriptCall[T], deadline: float | None = None) -> T:
+    def run(self, call: ScriptCall[T], deadline: float | None = None, patience: float | None = None) -> T:
         """Run a script and return its answer.
 
         Args:
             call: what to run; it takes effect at most once however often it is sent.
             deadline: seconds for which it is repeated; the session's where None.
+            patience: seconds without a byte that mean a broken connection; where None the session's, or ``deadline``
+                where that is shorter, but long enough for any script.
 
         Raises:
             Indeterminate: the deadline passed and the call may have run.
@@ -150,31 +166,72 @@ class Session:
             BrokerError: the server refused.
         """
         self.check_fork()
-        with self._lock:
-            session, seq, link = self._numbering.session, self._numbering.next(), self._link
-            failure = None
-            if link.connected:  # nearly always; the loop and its closure would cost a tenth of the call
-                try:
-                    return link.run_script(call, session, seq)
-                except Exception as error:
-                    failure = error
-                except BaseException:
-                    link.close()  # its reply may still come and must not answer the next call
-                    raise
-            return self._repeat(
-                lambda: link.run_script(call, session, seq), deadline, call.script.name.partition("_")[0], failure
-            )
+        lock = self._lock
+        if not lock.locked():
+            # Not ``acquire(False)``: an interrupt between that and its ``try`` would leave the lock taken for ever.
+            with lock:
+                return self._run(call, deadline, patience, None)
+        started = self._take_turn(call.script.name, _soonest(deadline, call.deadline))
+        try:
+            return self._run(call, deadline, patience, started)
+        finally:
+            lock.release()
 
-    def read(self, command: Command[T], deadline: float | None = None) -> T:
+    def _run(self, call: ScriptCall[T], deadline: float | None, patience: float | None, started: float | None) -> T:
+        session, seq, link = self._numbering.session, self._numbering.next(), self._link
+        limit = _soonest(deadline, call.deadline)
+        failure = None
+        if link.connected and limit is None:  # nearly always; the loop and its closure would cost a tenth of the call
+            try:
+                return link.run_script(call, session, seq)
+            except Exception as error:
+                failure = error
+            except BaseException:
+                link.close()  # its reply may still come and must not answer the next call
+                raise
+        return self._repeat(
+            lambda: link.run_script(call, session, seq),
+            limit,
+            _what(call.script.name),
+            failure,
+            started=started,
+            patience=patience,
+        )
+
+    def read(self, command: Command[T], deadline: float | None = None, patience: float | None = None) -> T:
         """Run a plain command and return its answer; raises as ``run`` does."""
         self.check_fork()
-        with self._lock:
-            return self._repeat(lambda: self._link.run(command), deadline, str(command.parts[0]).lower())
+        lock = self._lock
+        what, deadline = str(command.parts[0]).lower(), _soonest(deadline, command.deadline)
+        if not lock.locked():
+            with lock:  # see ``run``
+                return self._repeat(lambda: self._link.run(command), deadline, what, patience=patience)
+        started = self._take_turn(what, deadline)
+        try:
+            return self._repeat(lambda: self._link.run(command), deadline, what, started=started, patience=patience)
+        finally:
+            lock.release()
+
+    def _take_turn(self, what: str, deadline: float | None) -> float:
+        """Take the lock, which is the caller's to release; answers when that began, in monotonic seconds.
+
+        Raises:
+            BrokerUnavailable: other calls had it for the whole deadline.
+        """
+        started = time.monotonic()
+        limit = self._deadline if deadline is None else deadline
+        if not self._lock.acquire(timeout=limit):
+            raise Patience.no_turn(self._address, _what(what), limit)
+        return started
 
     def begin(self, call: Call[T]) -> Flight[T]:
-        """Send a script and return at once; the session is taken until ``finish``, which must follow."""
+        """Send a script and return at once; the session is taken until ``finish``, which must follow.
+
+        Raises:
+            BrokerUnavailable: other calls had the session for its whole deadline.
+        """
         self.check_fork()
-        self._lock.acquire()  # released by ``finish``
+        self._take_turn(call.script.name, call.deadline)  # released by ``finish``
         flight = Flight(call, self._numbering.next())
         try:
             self._link.send(call.pack(self._numbering.session, flight.seq))
@@ -203,20 +260,53 @@ class Session:
             return self._link.run_script(flight.call, session, flight.seq)
 
         try:
-            return self._repeat(attempt, deadline, flight.call.script.name.partition("_")[0])
+            return self._repeat(attempt, deadline, _what(flight.call.script.name))
         finally:
             self._lock.release()
 
     def _repeat(
-        self, attempt: Callable[[], T], deadline: float | None, what: str, failure: Exception | None = None
+        self,
+        attempt: Callable[[], T],
+        deadline: float | None,
+        what: str,
+        failure: Exception | None = None,
+        *,
+        started: float | None = None,
+        patience: float | None = None,
     ) -> T:
-        """Run ``attempt`` until it answers; ``failure`` is how a first one ended, if there was one."""
+        """Run ``attempt`` until it answers.
+
+        Args:
+            attempt: sends it, and returns its answer.
+            deadline: seconds for which it is repeated; the session's where None.
+            what: its name, for messages.
+            failure: how a first attempt ended, if there was one.
+            started: when the call was made, in monotonic seconds; now where None.
+            patience: as of ``run``.
+        """
+        if deadline is None:
+            return self._persist(attempt, deadline, what, failure, started)
+        link = self._link
+        link.hurry(max(LEAST_TIMEOUT, deadline) if patience is None else patience)
+        try:
+            return self._persist(attempt, deadline, what, failure, started)
+        finally:
+            link.hurry(None)
+
+    def _persist(
+        self,
+        attempt: Callable[[], T],
+        deadline: float | None,
+        what: str,
+        failure: Exception | None,
+        started: float | None,
+    ) -> T:
         patience: Patience | None = None
         while True:
             if failure is None:
                 try:
                     if not self._link.connected:
-                        patience = patience or self._patience(deadline, what)
+                        patience = patience or self._patience(deadline, what, started)
                         self._link.connect()
                         patience.sent = True
                     answer = attempt()
@@ -229,7 +319,7 @@ class Session:
                     self._reached = True
                     return answer
             if patience is None:
-                patience = self._patience(deadline, what)
+                patience = self._patience(deadline, what, started)
                 patience.sent = True
             if is_broken(failure):
                 self._link.close()
@@ -237,9 +327,19 @@ class Session:
             failure = None
             time.sleep(pause)
 
-    def _patience(self, deadline: float | None, what: str) -> Patience:
-        return Patience(self._address, what, self._deadline if deadline is None else deadline, self._reached)
+    def _patience(self, deadline: float | None, what: str, started: float | None) -> Patience:
+        limit = self._deadline if deadline is None else deadline
+        return Patience(self._address, what, limit, self._reached, started)
 
     def close(self) -> None:
         """Close the connection; the next call opens a new one."""
         self._link.close()
+
+
+def _what(name: str) -> str:
+    """Return what a script's caller calls it."""
+    return name.partition("_")[0]
+
+
+def _soonest(deadline: float | None, own: float | None) -> float | None:
+    return own if deadline is None else deadline if own is None else min(deadline, own)

@@ -6,12 +6,13 @@ import logging
 import threading
 import time
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
+from taskq.broker.permits import USED
 from taskq.errors import InvalidTimeout, TaskqError, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from taskq.broker.broker import Broker
     from taskq.broker.call import Call
@@ -20,6 +21,9 @@ BEATS_PER_LEASE: Final = 5  # as the scripts have it: an outage of three is noti
 
 SHORTEST_LEASE: Final = 0.05  # seconds; a fifth of it is one round trip and a thread's turn
 LONGEST_LEASE: Final = 86_400.0  # seconds
+
+LEAST_PATIENCE: Final = 0.1  # seconds; a server that is busy for so long is not away
+ENOUGH_PATIENCE: Final = 1.0  # seconds; for a connection to a far server by TLS
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +64,26 @@ class Kept(Protocol):
         """Equal for what one call can renew."""
 
     def renewal(self, addresses: Sequence[str]) -> Call[list[str]]:
-        """Return the call that renews all of this group; it answers which are lost."""
+        """Return the call that renews all of this group; it answers which are lost, and which used up, see USED."""
 
     def lose(self) -> None:
         """Take note that the server gave it to somebody else."""
+
+
+@runtime_checkable
+class Usable(Protocol):
+    """What may be used up, as a signal is: it is held no more, and nobody else has it."""
+
+    def use_up(self) -> None:
+        """Take note of that."""
+
+
+@runtime_checkable
+class Doubtable(Protocol):
+    """What says whether it is sure to be held."""
+
+    def doubt(self, doubted: bool) -> None:
+        """Take note that its lease may be over, as no renewal was answered for so long; or that it is not after all."""
 
 
 class Keeper:
@@ -77,6 +97,7 @@ class Keeper:
         self._broker = broker
         self._changed = threading.Condition()
         self._kept: dict[str, Kept] = {}
+        self._renewed: dict[str, float] = {}  # by address: monotonic seconds of the last renewal that was answered
         self._due: dict[Hashable, float] = {}  # by group: monotonic seconds of the next renewal
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -85,27 +106,37 @@ class Keeper:
         return len(self._kept)
 
     def keep(self, held: Kept) -> None:
-        """Renew ``held`` until ``drop``; returns at once."""
+        """Renew ``held`` until ``drop``; returns at once.
+
+        Raises:
+            RuntimeError: no thread could be started, and nothing is kept.
+        """
         with self._changed:
-            self._kept[held.address] = held
-            if held.group in self._due:
+            if self._closed:
+                held.lose()
                 return
-            self._due[held.group] = time.monotonic() + held.lease / BEATS_PER_LEASE
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="taskq-keeper", daemon=True)
-                self._thread.start()
-            else:
+                thread = threading.Thread(target=self._run, name="taskq-keeper", daemon=True)
+                thread.start()
+                self._thread = thread
+            self._renewed[held.address] = time.monotonic()
+            self._kept[held.address] = held
+            if held.group not in self._due:
+                self._due[held.group] = time.monotonic() + held.lease / BEATS_PER_LEASE
                 self._changed.notify()
 
     def drop(self, held: Kept) -> None:
         """Renew ``held`` no more."""
-        self._kept.pop(held.address, None)  # its group goes with the next round: a lock is often taken again at once
+        self._pop(held)  # its group goes with the next round: a lock is often taken again at once
 
     def close(self) -> None:
-        """End the thread; leases run out."""
+        """End the thread; leases run out, so that all that is held is lost to this process."""
         with self._changed:
             self._closed = True
             self._changed.notify()
+        for held in list(self._kept.values()):
+            if self._pop(held):
+                _tell(held, held.lose)
 
     def _run(self) -> None:
         while True:
@@ -121,31 +152,92 @@ class Keeper:
                 if self._closed:
                     return
             for group in due:
-                self._renew(group)
+                try:
+                    self._renew(group)
+                except Exception:  # a thread that ended of any would lose all that is held
+                    logger.exception("leases were not renewed", extra={"action": "keep_failed"})
+                    with self._changed:
+                        self._due[group] = time.monotonic() + SHORTEST_LEASE
 
     def _renew(self, group: Hashable) -> None:
-        held = [one for one in list(self._kept.values()) if one.group == group]
+        held = self._members(group)
         started = time.monotonic()
         if held:
             beat = held[0].lease / BEATS_PER_LEASE
+            patience = patience_of(held[0].lease, [one.lease for one in (*held, *list(self._kept.values()))])
             try:
                 with self._broker.session() as session:
-                    lost = set(session.run(held[0].renewal([one.address for one in held]), beat))
-            except Exception as error:  # a thread that ended of any would lose all that is held
+                    renewal = held[0].renewal([one.address for one in held])
+                    gone = set(session.run(renewal, min(beat, patience), patience))
+            except Exception as error:  # the group is renewed again a beat later
+                self._doubt(held)
                 defect = not isinstance(error, TaskqError)
                 logger.warning("leases were not renewed: %s", error, exc_info=defect, extra={"action": "keep_failed"})
             else:
-                for one in held:
-                    if one.address in lost and self._kept.pop(one.address, None) is not None:
-                        one.lose()
-                        logger.error("%s was lost: its lease ran out", one, extra={"action": "lease_lost"})
+                self._note(held, gone, started)
         with self._changed:
             if held:
                 self._due[group] = started + beat
-            elif not any(one.group == group for one in self._kept.values()):
+            elif not self._members(group):
                 self._due.pop(group, None)
             else:  # taken again this moment
                 self._due[group] = started
+
+    def _note(self, held: Sequence[Kept], gone: set[str], renewed: float) -> None:
+        for one in held:
+            if one.address in gone:
+                if self._pop(one):
+                    _lose(one)
+            elif USED + one.address in gone:
+                if self._pop(one):
+                    use_up(one)
+            elif one.address in self._renewed:
+                self._renewed[one.address] = renewed
+                if isinstance(one, Doubtable):
+                    one.doubt(False)
+
+    def _doubt(self, held: Sequence[Kept]) -> None:
+        """Have those say so whose lease may be over: who has lost the server does not know who holds what now."""
+        now = time.monotonic()
+        for one in held:
+            if isinstance(one, Doubtable) and now - self._renewed.get(one.address, now) >= one.lease:
+                one.doubt(True)
+
+    def _pop(self, held: Kept) -> bool:
+        self._renewed.pop(held.address, None)
+        return self._kept.pop(held.address, None) is not None
+
+    def _members(self, group: Hashable) -> list[Kept]:
+        # A copy: what is given back goes at once, without the lock, so that a collector may do it too.
+        return [one for one in list(self._kept.values()) if one.group == group]
+
+
+def _lose(one: Kept) -> None:
+    logger.error("%s was lost: its lease ran out", one, extra={"action": "lease_lost"})
+    _tell(one, one.lose)
+
+
+def use_up(one: Kept) -> None:
+    """Tell ``one`` that it is used up."""
+    if isinstance(one, Usable):
+        _tell(one, one.use_up)
+
+
+def _tell(one: Kept, tell: Callable[[], None]) -> None:
+    try:
+        tell()
+    except Exception:  # the others must learn of their losses
+        logger.exception("who held %s could not be told", one, extra={"action": "lose_failed"})
+
+
+def patience_of(lease: float, leases: Sequence[float]) -> float:
+    """Return for how many seconds a renewal waits for an answer, before its connection is given up.
+
+    Args:
+        lease: what is renewed.
+        leases: of all that is kept: the others must not wait for long.
+    """
+    return max(LEAST_PATIENCE, min(lease / BEATS_PER_LEASE, max(ENOUGH_PATIENCE, min(leases) / BEATS_PER_LEASE)))
 
 
 def check_lease(lease: object) -> float:

@@ -14,7 +14,7 @@ from taskq.client.keeper import Kind, check_lease
 from taskq.client.line import deadline_of, is_over, next_look
 from taskq.client.operation import Hear, MakeBell, Operation
 from taskq.client.waiting import check_wait
-from taskq.coordination.primitive import Primitive
+from taskq.coordination.primitive import Primitive, brief, tidied
 from taskq.errors import InvalidOption, PrimitiveConflict, TaskqError, shorten
 
 if TYPE_CHECKING:
@@ -123,11 +123,9 @@ class Barrier(Primitive):
         party = _Party(self, signal.address)
         try:
             standing = yield from self._pass(party, signal, bell, deadline_of(seconds))
-        except TaskqError:  # the place at a server that is away runs out by itself
-            raise
-        except BaseException:
-            if not party.acted:
-                yield barriers.leave(self._keys, party.address, party.place, stays=False, idle=True)
+        except BaseException as error:
+            if not party.acted and (party.place is not None or not isinstance(error, TaskqError)):
+                yield from tidied(barriers.leave(self._keys, party.address, party.place, stays=False, idle=True))
             raise
         finally:
             keeper.drop(party)
@@ -151,7 +149,8 @@ class Barrier(Primitive):
                 if told is not Standing.LOOK:
                     return told
             if is_over(deadline):
-                left: Standing = yield barriers.leave(self._keys, party.address, party.place, stays=True, idle=True)
+                leave = barriers.leave(self._keys, party.address, party.place, stays=True, idle=True)
+                left: Standing = yield brief(leave)
                 if left is not Standing.WAITING:
                     return left
                 deadline = None
@@ -182,7 +181,7 @@ class Barrier(Primitive):
             self._action()
         except BaseException:
             try:
-                yield barriers.finish(self._keys, party.address, party.place, done=False)
+                yield brief(barriers.finish(self._keys, party.address, party.place, done=False))
             except TaskqError as error:  # its lease runs out and breaks the barrier
                 logger.warning("%r was not broken: %s", self, error, extra={"action": "barrier_failed"})
             raise
@@ -192,7 +191,7 @@ class Barrier(Primitive):
         except TaskqError:
             raise
         except BaseException:  # cancelled, but what was done is done
-            yield release
+            yield from tidied(release)
             raise
         return ended
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -15,7 +14,7 @@ from taskq.client.line import deadline_of, is_over, next_look, subscribed
 from taskq.client.operation import Hear, MakeBell, Operation
 from taskq.client.waiting import check_wait
 from taskq.coordination.lock import NO_LIMIT, Lock, RLock
-from taskq.coordination.primitive import Primitive, current_owner
+from taskq.coordination.primitive import Primitive, brief, current_owner
 from taskq.errors import BrokerError, InvalidOption, LeaseLost, NotHeld, PrimitiveConflict, TaskqError, shorten
 
 if TYPE_CHECKING:
@@ -150,7 +149,9 @@ class Condition(Primitive):
             self._unless_told(error, missing)
 
     def _unless_told(self, error: BaseException | None, missing: NotHeld) -> None:
-        if not isinstance(error, BrokerError):
+        while isinstance(error, Exception) and not isinstance(error, BrokerError):
+            error = error.__cause__ or error.__context__
+        if error is None:
             raise missing
         logger.error("%s", missing, extra={"action": "lock_missing"})  # a wait ended without it, and ``error`` says why
 
@@ -176,18 +177,35 @@ class Condition(Primitive):
         cut: BaseException | None = None
         try:
             notified, cut = yield from self._sleep(hold, signal, bell, deadline)
-            again, late = yield from insisted(lambda: self._lock._take(None, wait=True))
-            assert again is not None
-            again.depth = hold.depth
-            cut = cut or late
+            cut = yield from self._take_again(hold, notified, cut)
             if cut is None:
                 return notified
-            if notified:
-                yield from self._hand_on()
             raise cut
         finally:
-            cut = late = None  # they refer to this frame
+            cut = None  # it refers to this frame
             listener.signals.close(signal)
+
+    def _take_again(self, before: Hold, notified: bool, cut: BaseException | None) -> Operation[BaseException | None]:
+        """Take the lock as it was held ``before``; answers what interrupted the wait, to be raised with the lock held.
+
+        Raises:
+            BaseException: what ends the wait without the lock. Whoever was notified hands that on, as it does where
+                it was interrupted.
+        """
+        try:
+            again, cut = yield from insisted(lambda hurried: self._lock._take(None, wait=True, hurried=hurried), cut)
+            assert again is not None
+            again.depth = before.depth
+        except BaseException:
+            if notified:
+                yield from self._hand_on()
+            raise
+        else:
+            if notified and cut is not None:
+                yield from self._hand_on()
+            return cut
+        finally:
+            cut = None  # it refers to this frame
 
     def _sleep(
         self, hold: Hold, signal: Signal, bell: Bell, deadline: float | None
@@ -213,10 +231,10 @@ class Condition(Primitive):
         except BrokerError:
             raise
         except BaseException as error:
-            in_line, _ = yield from insisted(lambda: self._leave(signal.address))
+            in_line, cut = yield from insisted(lambda _: self._leave(signal.address, hurried=True), error)
             if not given:
                 raise
-            return not in_line, error
+            return not in_line, cut
 
     def _let_go(self, hold: Hold) -> bool:
         if not self._lock._let_go(hold):
@@ -234,8 +252,9 @@ class Condition(Primitive):
             if not (yield conditions.look(self._keys, signal.address)):
                 return True
 
-    def _leave(self, address: str) -> Operation[bool]:
-        in_line: bool = yield conditions.leave(self._keys, address)
+    def _leave(self, address: str, *, hurried: bool = False) -> Operation[bool]:
+        call = conditions.leave(self._keys, address)
+        in_line: bool = yield brief(call) if hurried else call
         return in_line
 
     def _wait_for(self, predicate: Callable[[], T], timeout: object) -> Operation[T]:
@@ -251,7 +270,7 @@ class Condition(Primitive):
     def _hand_on(self) -> Operation[None]:
         """Notify the next instead of the caller, which was cancelled after it was notified."""
         try:
-            yield conditions.notify(self._keys, 1, lock=self._lock_name)
+            yield brief(conditions.notify(self._keys, 1, lock=self._lock_name))
         except TaskqError as error:
             logger.warning("%r: a notification was lost: %s", self, error, extra={"action": "notify_failed"})
 
@@ -317,23 +336,37 @@ class AioCondition:
         await self._condition.__aexit__(kind, error, traceback)
 
 
-def insisted(attempt: Callable[[], Operation[T]]) -> Operation[tuple[T, BaseException | None]]:
-    """Run an operation, and again for as long as its task is cancelled meanwhile.
+def insisted(
+    attempt: Callable[[bool], Operation[T]], cut: BaseException | None
+) -> Operation[tuple[T, BaseException | None]]:
+    """Run an operation, and again for as long as its caller is interrupted meanwhile.
+
+    Args:
+        attempt: makes it; given whether the caller was interrupted, and has no time for a server that is away.
+        cut: what interrupted it before.
 
     Returns:
-        Its answer, and the last cancellation, which the caller has to raise.
+        Its answer, and the last interrupt, which the caller has to raise.
+
+    Raises:
+        TaskqError: as the operation does; the interrupt instead where there was one.
+        BaseException: a KeyboardInterrupt: as in ``threading`` it ends the wait at once.
     """
-    cut: BaseException | None = None
-    while True:
-        try:
-            return (yield from attempt()), cut
-        except TaskqError:
-            raise
-        except BaseException as error:
-            asyncio = sys.modules.get("asyncio")
-            if asyncio is None or not isinstance(error, asyncio.CancelledError):
-                raise  # a KeyboardInterrupt: as in ``threading`` it ends the wait at once
-            cut = error
+    try:
+        while True:
+            try:
+                return (yield from attempt(cut is not None)), cut
+            except Exception as error:
+                if cut is None or not isinstance(error, TaskqError):
+                    raise
+                logger.warning("an interrupted wait ended as it stood: %s", error, extra={"action": "wait_cut_short"})
+                raise cut from None
+            except (KeyboardInterrupt, SystemExit, GeneratorExit):
+                raise
+            except BaseException as error:  # a cancellation, a GreenletExit, a gevent.Timeout, a time limit
+                cut = error
+    finally:
+        cut = None  # it refers to this frame
 
 
 def check_lock(lock: Any, app: TaskQ) -> Lock:

@@ -9,7 +9,7 @@ from taskq.broker import events
 from taskq.client.line import deadline_of, is_over, next_look, subscribed
 from taskq.client.operation import Hear, MakeBell, Operation
 from taskq.client.waiting import check_wait
-from taskq.coordination.primitive import Primitive
+from taskq.coordination.primitive import Primitive, tidied, within
 
 if TYPE_CHECKING:
     from taskq.app import TaskQ
@@ -84,7 +84,7 @@ class Event(Primitive):
             yield from subscribed(listener, bell, deadline)
             seen = None
             while True:
-                flag: events.Flag = yield events.wait(self._keys, signal.address)
+                flag: events.Flag = yield within(events.wait(self._keys, signal.address), deadline)
                 if seen is None:
                     seen = flag.sets
                 listed = not flag.up
@@ -99,7 +99,7 @@ class Event(Primitive):
                     return False
         finally:
             if crowd.leave(waiter, listed=listed):
-                yield events.leave(self._keys, signal.address)
+                yield from tidied(events.leave(self._keys, signal.address))
 
     def _crowd_of(self, listener: Listener) -> _Crowd:
         crowd = self._crowds.get(listener)
@@ -125,7 +125,7 @@ class _Crowd:
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the collector may end a wait, which leaves, while this thread has it
         self._waiters: dict[_Waiter, object] = {}
         self._listed = False  # whether the server may have the address still when the last one has left
         self._signal: Signal | None = None
@@ -134,9 +134,9 @@ class _Crowd:
         """Return a new waiter, and the signal by which it is told."""
         waiter = _Waiter(bell)
         with self._lock:
+            self._waiters[waiter] = None  # first: whoever leaves now lets the signal be
             if self._signal is None:
                 self._signal = self._listener.signals.open(self._look)
-            self._waiters[waiter] = None
             return waiter, self._signal
 
     def leave(self, waiter: _Waiter, *, listed: bool) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, cast
 from weakref import WeakValueDictionary
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from taskq.model.types import Form
 
 _Primitive = TypeVar("_Primitive", bound="Primitive")
+
+# A look and an entry in the dictionary of names are two steps. Reentrant: a signal's handler may ask for one too.
+NAMING = threading.RLock()
+os.register_at_fork(after_in_child=NAMING._at_fork_reinit)  # type: ignore[attr-defined]  # as the stdlib's own locks
 
 
 class MakesPrimitives:
@@ -134,7 +140,8 @@ class MakesPrimitives:
 
     def _primitive(self, made: _Primitive) -> _Primitive:
         """Return the object that is known by this kind and name, else ``made``: threads share what one holds."""
-        known = self._primitives.setdefault((type(made), made.name), made)
+        with NAMING:
+            known = self._primitives.setdefault((type(made), made.name), made)
         if not made._is_like(known):
             raise PrimitiveConflict(
                 f"{made!r}: app {self.name!r} has {known!r} with another number, lock or lease; keep one of them, "

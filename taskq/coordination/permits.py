@@ -17,8 +17,8 @@ from taskq.broker.session import FORKED
 from taskq.client.keeper import Kind, check_lease
 from taskq.client.line import is_over, next_look, subscribed
 from taskq.client.operation import Hear, MakeBell, Operation
-from taskq.coordination.primitive import Primitive, current_owner
-from taskq.errors import LeaseLost, PrimitiveConflict, TaskqError
+from taskq.coordination.primitive import Primitive, brief, current_owner, tidied, within
+from taskq.errors import BrokerError, Indeterminate, LeaseLost, PrimitiveConflict, TaskqError
 
 if TYPE_CHECKING:
     from taskq.app import TaskQ
@@ -34,9 +34,10 @@ class Hold:
         owner: who took it.
         fence: greater than that of every earlier one of the same name.
         depth: how often the owner took it, for locks that are taken again.
+        lost: another may have it.
     """
 
-    __slots__ = ("_of", "address", "depth", "fence", "lease", "lost", "owner")
+    __slots__ = ("_doubted", "_lost", "_of", "address", "depth", "fence", "lease", "owner")
 
     def __init__(self, of: Permits, address: str, owner: Any, fence: int) -> None:
         self._of = of  # which the app refers to weakly: what is held must be found again by its name
@@ -44,7 +45,7 @@ class Hold:
         self.owner = owner
         self.fence = fence
         self.lease = of._lease
-        self.lost = False
+        self._doubted = self._lost = False
         self.depth = 1
 
     def __str__(self) -> str:
@@ -71,9 +72,22 @@ class Hold:
         """See ``Kept``."""
         return permits.keep(self._of._keys, addresses, self.lease)
 
+    @property
+    def lost(self) -> bool:
+        """Whether the lease ran out, or may have, as the server is away."""
+        return self._lost or self._doubted
+
     def lose(self) -> None:
         """See ``Kept``."""
-        self.lost = True
+        self._lost = True
+
+    def doubt(self, doubted: bool) -> None:
+        """See ``Doubtable``."""
+        self._doubted = doubted
+
+    def use_up(self) -> None:
+        """See ``Usable``."""
+        self._of._forget(self.address)
 
 
 class Permits(Primitive):
@@ -85,7 +99,7 @@ class Permits(Primitive):
         self._given_lease = lease
         self._lease = app.settings.lease if lease is None else check_lease(lease)
         self._holds: list[Hold] = []
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()  # the collector may end a wait, which forgets, while this thread has it
         self._pid = os.getpid()
 
     def __enter__(self) -> Self:
@@ -127,18 +141,25 @@ class Permits(Primitive):
         if self._pid != os.getpid():
             with FORKED:
                 if self._pid != os.getpid():  # what the parent holds stays the parent's
-                    self._holds, self._guard, self._pid = [], threading.Lock(), os.getpid()
+                    self._holds, self._guard, self._pid = [], threading.RLock(), os.getpid()
 
-    def _take(self, deadline: float | None, *, wait: bool) -> Operation[Hold | None]:
-        """Take a permit; None if there is none, or none came before ``deadline``."""
+    def _take(self, deadline: float | None, *, wait: bool, hurried: bool = False) -> Operation[Hold | None]:
+        """Take a permit; None if there is none, or none came before ``deadline``.
+
+        Args:
+            deadline: of the wait, in monotonic seconds; None without a limit.
+            wait: stand in line.
+            hurried: a server that is away is not waited for.
+        """
         self._check_fork()
         listener = self._listener
         bell = yield MakeBell()
+        turn = LAST_PLACE if wait and listener.epoch is not None else NO_PLACE
         signal = listener.signals.open(bell.ring)
         try:
-            turn = LAST_PLACE if wait and listener.epoch is not None else NO_PLACE
             while True:
-                answer = yield self._take_call(signal.address, turn)
+                call = self._take_call(signal.address, turn)
+                answer = yield brief(call) if hurried else within(call, deadline if wait else None)
                 if isinstance(answer, Given):
                     return self._held(signal.address, answer.fence)
                 self._check_same(answer)
@@ -153,15 +174,24 @@ class Permits(Primitive):
                 if signal.news:
                     return self._held(signal.address, int(signal.news[-1]))
                 if is_over(deadline):
-                    given = yield permits.leave(self._keys, signal.address)
-                    return self._held(signal.address, given.fence) if given is not None else None
-        except TaskqError:  # what may have been taken at a server that is away runs out by itself
-            raise
-        except BaseException:
-            yield self._give_call([signal.address])
+                    return (yield from self._leave_line(signal.address))
+        except BaseException as error:
+            self._forget(signal.address)
+            refused = isinstance(error, BrokerError | PrimitiveConflict) and not isinstance(error, Indeterminate)
+            if not refused or turn not in {NO_PLACE, LAST_PLACE}:  # else the server has nothing of this caller
+                yield from tidied(self._give_call([signal.address]))
             raise
         finally:
             listener.signals.close(signal)
+
+    def _leave_line(self, address: str) -> Operation[Hold | None]:
+        """Wait no more; answers the permit if it was given meanwhile."""
+        try:
+            given = yield brief(permits.leave(self._keys, address))
+        except TaskqError as error:
+            logger.info("%r: a place in line was left behind: %s", self, error, extra={"action": "not_tidied"})
+            return None
+        return self._held(address, given.fence) if given is not None else None
 
     def _check_same(self, answer: object) -> None:
         if isinstance(answer, Conflict):
@@ -187,6 +217,13 @@ class Permits(Primitive):
         with self._guard:
             self._holds.append(hold)
         self._app._sender.keeper.keep(hold)
+
+    def _forget(self, address: str) -> None:
+        """Hold nothing under ``address``, however far that got."""
+        with self._guard:
+            for hold in [hold for hold in self._holds if hold.address == address]:
+                self._holds.remove(hold)
+        self._app._sender.keeper.drop(Hold(self, address, None, 0))
 
     def _hold_of(self, owner: Any, *, others: bool = False) -> Hold | None:
         """Return the last permit that ``owner`` took here, else, with ``others``, the last that anybody took."""
@@ -216,7 +253,7 @@ class Permits(Primitive):
         except TaskqError:
             raise
         except BaseException:  # interrupted perhaps before it was sent, and nobody else gives it back
-            yield self._give_call([hold.address])
+            yield from tidied(self._give_call([hold.address]))
             raise
         if not held:
             raise LeaseLost(

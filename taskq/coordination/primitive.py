@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
+from taskq.broker.call import Call, Command
 from taskq.broker.keys import QueueKeys
 from taskq.client.operation import Operation, aperform, perform
+from taskq.errors import TaskqError
 from taskq.model.discipline import check_name
 
 if TYPE_CHECKING:
@@ -15,6 +20,9 @@ if TYPE_CHECKING:
     from taskq.client.listener import Listener
 
 T = TypeVar("T")
+TIDYING: Final = 1.0  # seconds; an answer takes milliseconds, or the server is away and all runs out by itself
+
+logger = logging.getLogger(__name__)
 
 
 class Primitive:
@@ -47,6 +55,30 @@ class Primitive:
 
     async def _aperform(self, operation: Operation[T]) -> T:
         return await aperform(operation, self._app.broker)
+
+
+def brief(call: Call[T]) -> Call[T]:
+    """Return ``call`` as one that nobody who is on the way out has to wait for."""
+    return replace(call, deadline=TIDYING)
+
+
+def within(call: Call[T], deadline: float | None) -> Call[T]:
+    """Return ``call`` as one that a wait until ``deadline``, in monotonic seconds, need not outlast for long."""
+    return call if deadline is None else replace(call, deadline=max(TIDYING, deadline - time.monotonic()))
+
+
+def tidied(call: Call[Any] | Command[Any]) -> Operation[bool]:
+    """Have a call done that leaves nothing behind at the server; answers whether it was done.
+
+    However it ends, the caller goes on with what it was about to return or raise: what it leaves at a server that is
+    away runs out by itself.
+    """
+    try:
+        yield replace(call, deadline=TIDYING)
+    except TaskqError as error:
+        logger.info("something was left to run out by itself: %s", error, extra={"action": "not_tidied"})
+        return False
+    return True
 
 
 def current_owner() -> Any:

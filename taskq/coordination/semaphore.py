@@ -9,8 +9,8 @@ from taskq.client.line import deadline_of
 from taskq.client.operation import Operation
 from taskq.client.waiting import check_wait
 from taskq.coordination.permits import AioPermits, Hold, Permits
-from taskq.coordination.primitive import current_owner
-from taskq.errors import InvalidOption, LeaseLost, shorten
+from taskq.coordination.primitive import current_owner, tidied
+from taskq.errors import InvalidOption, LeaseLost, TaskqError, shorten
 
 if TYPE_CHECKING:
     from taskq.app import TaskQ
@@ -89,11 +89,21 @@ class Semaphore(Permits):
         if not isinstance(n, int) or n < 1:
             raise ValueError(f"n must be one or more, not {shorten(n)}")
         holds: list[Hold] = []
-        while len(holds) < n and (hold := self._hold_of(current_owner(), others=True)) is not None:
-            if self._let_go(hold):
+        try:
+            while len(holds) < n and (hold := self._hold_of(current_owner(), others=True)) is not None:
                 holds.append(hold)
-        call = self._give_call([hold.address for hold in holds], n - len(holds), bounded=self._bounded)
-        held: int | TooMany = yield call
+                if not self._let_go(hold):  # another thread was quicker
+                    holds.pop()
+            addresses = [hold.address for hold in holds]
+            held: int | TooMany = yield self._give_call(addresses, n - len(holds), bounded=self._bounded)
+        except TaskqError:
+            raise
+        except BaseException:  # interrupted perhaps before it was sent, and nobody else gives back what was held
+            if holds:
+                for hold in holds:
+                    self._forget(hold.address)
+                yield from tidied(self._give_call([hold.address for hold in holds], bounded=self._bounded))
+            raise
         if not isinstance(held, TooMany):
             if held < len(holds):
                 raise LeaseLost(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskq.broker import barriers, items, permits
 from taskq.broker.keys import QueueKeys
-from taskq.client.keeper import Keeper, Kept, Kind
+from taskq.client.keeper import Keeper, Kept, Kind, use_up
 from taskq.errors import TaskqError
 from taskq.worker.protocol import Frame, Holding, Holdings, encode_frame
 
@@ -45,8 +45,10 @@ class LinkedKeeper(Keeper):
     def lose(self, addresses: list[str]) -> None:
         """Take note of what the supervisor could not renew."""
         for address in addresses:
-            held = self._kept.pop(address, None)
-            if held is not None:
+            held = self._kept.pop(address.removeprefix(permits.USED), None)
+            if held is not None and address.startswith(permits.USED):
+                use_up(held)
+            elif held is not None:
                 held.lose()
 
     def close(self) -> None:
@@ -78,9 +80,9 @@ class Keepers:
 class Remote:
     """Something that a child holds, see ``Kept``."""
 
-    __slots__ = ("_keys", "_tell", "address", "kind", "lease", "limit", "tag")
+    __slots__ = ("_held", "_keys", "_tell", "address", "kind", "lease", "limit", "tag")
 
-    def __init__(self, holding: Holding, keys: QueueKeys, tell: Callable[[str], None]) -> None:
+    def __init__(self, holding: Holding, keys: QueueKeys, tell: Callable[[str], None], held: dict[str, Remote]) -> None:
         self.kind = Kind(holding.kind)
         self.tag = holding.tag
         self.address = holding.address
@@ -88,6 +90,7 @@ class Remote:
         self.limit = holding.limit
         self._keys = keys
         self._tell = tell
+        self._held = held  # by its child
 
     def __str__(self) -> str:
         return f"{self.kind} {self.address} of {self.tag!r}, held by a job,"
@@ -109,10 +112,15 @@ class Remote:
         """See ``Kept``."""
         self._tell(self.address)
 
+    def use_up(self) -> None:
+        """See ``Usable``."""
+        self._held.pop(self.address, None)
+        self._tell(permits.USED + self.address)
+
     def freeing(self) -> Call[Any]:
         """Return the call that frees it, or breaks what cannot go on without it."""
         if self.kind is Kind.PERMIT:
-            return permits.give(self._keys, [self.address], limit=self.limit, lease=self.lease)
+            return permits.give(self._keys, [self.address], limit=self.limit, lease=self.lease, dead=True)
         if self.kind is Kind.CLAIM:
             return items.end_claims(self._keys, [items.claim_of(self._keys, self.address)], back=True)
         return barriers.leave(self._keys, self.address, None, stays=False)
@@ -134,7 +142,7 @@ class Holder:
         """Keep what a child holds from now on, and let go of what it gave back; ``tell`` is called for what is lost."""
         held = self._held.setdefault(pid, {})
         for holding in news.kept:
-            remote = Remote(holding, QueueKeys(self._broker.namespace, holding.tag), tell)
+            remote = Remote(holding, QueueKeys(self._broker.namespace, holding.tag), tell, held)
             held[holding.address] = remote
             self._keeper.keep(remote)
         for address in news.dropped:
@@ -147,12 +155,16 @@ class Holder:
         held = self._held.pop(pid, None)
         if not held:
             return
-        for remote in held.values():
+        remotes = list(held.values())  # the keeper's thread may take one out
+        for remote in remotes:
             self._keeper.drop(remote)
-        threading.Thread(target=self._free, args=(list(held.values()),), name="taskq-freeing", daemon=True).start()
+        threading.Thread(target=self._free, args=(remotes,), name="taskq-freeing", daemon=True).start()
 
     def close(self) -> None:
         """End the thread."""
+        for held in list(self._held.values()):
+            for remote in list(held.values()):
+                self._keeper.drop(remote)  # no child is left to be told
         self._keeper.close()
 
     def _free(self, held: list[Remote]) -> None:

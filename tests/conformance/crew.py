@@ -238,7 +238,7 @@ class Crew:
 
     def listed(self, name: str) -> int:
         """Return how many processes wait for an Event."""
-        return int(self._client.scard(self.key("event", name, "waiters")))
+        return int(self._client.zcard(self.key("event", name, "waiters")))
 
     def parked(self, *actors: Actor) -> None:
         """Return when each of ``actors`` waits for a signal."""

@@ -204,7 +204,7 @@ def test_who_leaves_the_line_holds_up_nobody(crew: Crew, name):
 def test_many_that_want_it_have_it_one_at_a_time(crew: Crew, name):
     turns = [actor.Lock(name).tell("with", ["read", "fence"]) for _ in range(10) for actor in crew(3)]
     fences = [each.finish()[0] for each in turns]
-    assert sorted(fences) == list(range(1, len(turns) + 1)), "one fence each, and none was held twice"
+    assert len(set(fences)) == len(turns), "one fence each, and none was held twice"
     assert locked_by_none(crew, name)
     assert crew.in_line("lock", name) == 0
 

@@ -7,7 +7,7 @@ from typing import Any
 from broker_kit import SECOND
 
 from taskq.broker.line import LAST_PLACE, NO_PLACE, Wait
-from taskq.broker.permits import Given, Refused, TooMany
+from taskq.broker.permits import USED, Given, Refused, TooMany
 
 LEASE = 1.0  # seconds
 LEASE_US = SECOND
@@ -44,7 +44,7 @@ class PermitModel:
     def take(self, address: str, turn: str, clock: int) -> Given | Wait | Refused:
         self.table.setdefault("limit", self.limit)
         now = self._begin(clock)
-        if turn not in {NO_PLACE, LAST_PLACE}:
+        if turn not in {NO_PLACE, LAST_PLACE} and address not in self.fences:
             self.line[address] = int(turn)
         self._hand_over(now)
         fence = self.fences.get(address)
@@ -60,19 +60,17 @@ class PermitModel:
             self.line[address] = int(turn)
         return Wait(turn, (self._again(address, now) + 1000) / 1e6)
 
-    def give(self, addresses: list[str], count: int, bounded: bool, clock: int) -> int | TooMany:
+    def give(self, addresses: list[str], count: int, bounded: bool, clock: int, *, dead: bool = False) -> int | TooMany:
         now = self._begin(clock)
         self.table.setdefault("limit", self.limit)
         held = [address for address in addresses if address in self.holders]
         if bounded and self.free() + len(held) + count > self.limit:
-            dropped = min(len(held), self.table.get("extra", 0))
-            for address in held[:dropped]:
-                self._take_back(address)
-            if dropped:
-                self._count("extra", -dropped)
-            return TooMany(dropped)
+            return TooMany(self._settle_up(held[: self.table.get("extra", 0)]))
         for address in addresses:
             self.line.pop(address, None)
+        if dead:
+            self._settle_up(held)
+        for address in held:
             self._take_back(address)
         if count:
             self._count("extra", count)
@@ -85,13 +83,17 @@ class PermitModel:
         return Given(fence) if fence is not None else None
 
     def keep(self, addresses: list[str], clock: int) -> list[str]:
+        self.table["lease"] = LEASE_US
         now, _, jump = self._guard(clock)
         if jump == "back":
             self.table.pop("since", None)
-        for address in addresses:
-            if address in self.holders:
-                self.holders[address] = now + LEASE_US
-        return [address for address in addresses if address not in self.holders]
+        gone = [address for address in addresses if address not in self.holders]
+        held = [address for address in addresses if address in self.holders]
+        used = held[: self.table.get("extra", 0)]
+        self._settle_up(used)
+        for address in held[len(used) :]:
+            self.holders[address] = now + LEASE_US
+        return gone + [USED + address for address in used]
 
     def free(self) -> int:
         return self.table.get("limit", 0) + self.table.get("extra", 0) - len(self.holders)
@@ -99,14 +101,20 @@ class PermitModel:
     # -- parts
 
     def _begin(self, clock: int) -> int:
+        self.table["lease"] = LEASE_US
         now, grace, jump = self._guard(clock)
         before = self._overdue(now, grace, jump)
         gone = [address for address, deadline in self.holders.items() if before is not None and deadline < before]
+        self._settle_up(gone)
+        return now
+
+    def _settle_up(self, gone: list[str]) -> int:
         for address in gone:
             self._take_back(address)
-        if gone and self.table.get("extra"):
-            self._count("extra", -min(len(gone), self.table["extra"]))
-        return now
+        number = min(len(gone), self.table.get("extra", 0))
+        if number:
+            self._count("extra", -number)
+        return number
 
     def _guard(self, clock: int) -> tuple[int, int, str]:
         tick, grace, now, jump = self.table.get("tick"), self.table.get("grace", 0), clock, ""
@@ -141,7 +149,7 @@ class PermitModel:
                 self._take_back(address)
 
     def _give(self, address: str, now: int) -> int:
-        fence = self._count("fence")
+        fence = self.table["fence"] = max(self.table.get("fence", 0) + 1, now)
         self.holders[address], self.fences[address] = now + LEASE_US, fence
         return fence
 

@@ -19,7 +19,7 @@ from taskq.broker import permits
 from taskq.broker.call import Call, Command
 from taskq.broker.connection import Link
 from taskq.broker.line import LAST_PLACE, NO_PLACE, Wait
-from taskq.broker.permits import Given, TooMany
+from taskq.broker.permits import USED, Given, TooMany
 from taskq.broker.results import channel, parse_signal
 
 EXAMPLES = int(os.environ.get("TASKQ_SOAK", "100"))  # of each kind
@@ -149,7 +149,8 @@ class PermitMachine(RuleBasedStateMachine):
     def _keep(self, actor: Actor) -> None:
         held = sorted(actor.holds)
         lost = self._run(permits.keep(self.kit.keys, held, LEASE), lambda: self.model.keep(held, self.kit.now))
-        actor.holds = {address: self.real + LEASE_US for address in held if address not in lost}
+        gone = {address.removeprefix(USED) for address in lost}
+        actor.holds = {address: self.real + LEASE_US for address in held if address not in gone}
 
     def _has(self, actor: Actor, address: str, fence: int) -> None:
         actor.holds.setdefault(address, self.real + LEASE_US)
@@ -245,6 +246,19 @@ class PermitMachine(RuleBasedStateMachine):
         for actor in self.actors:
             if actor.process is process:
                 actor.process, actor.waits, actor.holds = self.processes[number], None, {}
+
+    @rule(pick=PICK, fault=FAULT)
+    def a_child_dies(self, pick: int, fault: str) -> None:
+        """Its supervisor frees what it held."""
+        actor = self.actors[pick]
+        held, actor.holds, actor.waits = sorted(actor.holds), {}, None
+        if held:
+            self._run(
+                permits.give(self.kit.keys, held, limit=self.limit, lease=LEASE, dead=True),
+                lambda: self.model.give(held, 0, bounded=False, clock=self.kit.now, dead=True),
+                fault,
+                actor.process.token,
+            )
 
     @rule(number=PROCESS)
     def a_connection_is_lost(self, number: int) -> None:

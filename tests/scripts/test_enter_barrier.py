@@ -41,7 +41,7 @@ def acting(ticket: int) -> Entered:
 
 
 def table(tick: int = NOW, grace: int = NOW + SECOND, **more: Any) -> dict[str, str]:
-    numbers = {"parties": 2, "born": NOW, "tick": tick, "grace": grace} | more
+    numbers = {"parties": 2, "born": NOW, "tick": tick, "grace": grace, "since": NOW, "lease": SECOND} | more
     return {"by": "me"} | {name: str(value) for name, value in numbers.items()}
 
 

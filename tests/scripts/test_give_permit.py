@@ -22,8 +22,9 @@ def take(kit: Kit, address: str, turn: str = NO_PLACE, *, limit: int = 1) -> Any
     return kit.run(permits.take(kit.keys, address, limit=limit, lease=LEASE, turn=turn, who="me"))
 
 
-def give(kit: Kit, *addresses: str, limit: int = 1, count: int = 0, bounded: bool = False) -> Any:
-    return kit.run(permits.give(kit.keys, addresses, limit=limit, lease=LEASE, count=count, bounded=bounded))
+def give(kit: Kit, *addresses: str, limit: int = 1, count: int = 0, bounded: bool = False, dead: bool = False) -> Any:
+    options = {"limit": limit, "count": count, "bounded": bounded, "dead": dead}
+    return kit.run(permits.give(kit.keys, addresses, lease=LEASE, **options))
 
 
 def let_lapse(kit: Kit, *kept: str) -> None:
@@ -38,7 +39,14 @@ def free(kit: Kit, limit: int) -> int:
 
 
 def table(kit: Kit, **changed: int) -> dict[str, str]:
-    numbers = {"limit": 1, "tick": kit.now, "grace": NOW + SECOND, "since": NOW, "fence": 1} | changed
+    numbers = {
+        "limit": 1,
+        "tick": kit.now,
+        "grace": NOW + SECOND,
+        "since": NOW,
+        "fence": NOW,
+        "lease": SECOND,
+    } | changed
     return {"by": "me"} | {name: str(number) for name, number in numbers.items()}
 
 
@@ -46,7 +54,7 @@ def test_a_permit_given_back_is_free(kit: Kit):
     take(kit, "a/1")
     assert give(kit, "a/1") == 1
     assert kit.snapshot() == {"permits": table(kit)}
-    assert take(kit, "b/1") == Given(2)
+    assert take(kit, "b/1") == Given(NOW + 1)
 
 
 def test_the_next_in_line_has_it_at_once_and_is_told_its_fence(kit: Kit, listen):
@@ -56,10 +64,10 @@ def test_the_next_in_line_has_it_at_once_and_is_told_its_fence(kit: Kit, listen)
         take(kit, "here/2", LAST_PLACE)
         kit.advance(BEAT)
         give(kit, "a/1")
-        assert messages(1) == [b"~1\n2"]
+        assert messages(1) == [f"~1\n{kit.now}".encode()]
     assert kit.snapshot() == {
-        "permits": table(kit, turn=2, fence=2), "holders": {"here/1": kit.now + SECOND}, "fences": {"here/1": "2"},
-        "line": {"here/2": 2},
+        "permits": table(kit, turn=2, fence=kit.now), "holders": {"here/1": kit.now + SECOND},
+        "fences": {"here/1": str(kit.now)}, "line": {"here/2": 2},
     }  # fmt: skip
 
 
@@ -69,7 +77,7 @@ def test_dead_waiters_are_passed_over(kit: Kit, listen):
         for address in ("gone/1", "damaged", "here/9"):
             take(kit, address, LAST_PLACE)
         give(kit, "a/1")
-        assert messages(1) == [b"~9\n4"]
+        assert messages(1) == [f"~9\n{NOW + 3}".encode()]
     assert kit.read("holders").keys() == kit.read("fences").keys() == {"here/9"}
     assert kit.read("line") is None
 
@@ -78,7 +86,7 @@ def test_with_only_dead_waiters_it_is_free(kit: Kit):
     take(kit, "a/1")
     take(kit, "gone/1", LAST_PLACE)
     give(kit, "a/1")
-    assert kit.snapshot() == {"permits": table(kit, turn=1, fence=2)}
+    assert kit.snapshot() == {"permits": table(kit, turn=1, fence=NOW + 1)}
 
 
 def test_a_waiter_leaves_the_line_without_a_permit(kit: Kit):
@@ -86,7 +94,7 @@ def test_a_waiter_leaves_the_line_without_a_permit(kit: Kit):
     take(kit, "b/1", LAST_PLACE)
     assert give(kit, "b/1") == 0
     assert kit.snapshot() == {
-        "permits": table(kit, turn=1), "holders": {"a/1": NOW + SECOND}, "fences": {"a/1": "1"},
+        "permits": table(kit, turn=1), "holders": {"a/1": NOW + SECOND}, "fences": {"a/1": str(NOW)},
     }  # fmt: skip
 
 
@@ -107,9 +115,9 @@ def test_a_holder_whose_lease_is_over_gives_nothing(kit: Kit):
 def test_the_next_holders_permit_is_not_touched_by_a_stale_one(kit: Kit):
     take(kit, "a/1")
     let_lapse(kit)
-    assert take(kit, "b/1") == Given(2)
+    assert take(kit, "b/1") == Given(kit.now)
     assert give(kit, "a/1") == 0
-    assert kit.read("fences") == {"b/1": "2"}
+    assert kit.read("fences") == {"b/1": str(kit.now)}
 
 
 def test_several_are_given_back_at_once(kit: Kit):
@@ -123,14 +131,14 @@ def test_an_added_permit_can_be_taken(kit: Kit, listen):
     with listen(kit, channel(kit.keys.namespace, "here")) as messages:
         take(kit, "here/1", LAST_PLACE, limit=0)
         assert give(kit, limit=0, count=2) == 0
-        assert messages(1) == [b"~1\n1"]
-    assert take(kit, "b/1", limit=0) == Given(2)
+        assert messages(1) == [f"~1\n{NOW}".encode()]
+    assert take(kit, "b/1", limit=0) == Given(NOW + 1)
     assert take(kit, "c/1", limit=0) == Refused()
 
 
 def test_a_release_before_the_first_use_counts(kit: Kit):
     give(kit, limit=1, count=1)
-    assert [take(kit, f"a/{number}") for number in (1, 2, 3)] == [Given(1), Given(2), Refused()]
+    assert [take(kit, f"a/{number}") for number in (1, 2, 3)] == [Given(NOW), Given(NOW + 1), Refused()]
 
 
 # -- bounded
@@ -178,7 +186,7 @@ def test_of_too_many_those_are_kept_that_nobody_gave_back(kit: Kit):
 
 def test_a_consumed_signal_does_not_come_back_when_its_consumer_is_gone(kit: Kit):
     give(kit, limit=0, count=1)
-    assert take(kit, "a/1", limit=0) == Given(1)
+    assert take(kit, "a/1", limit=0) == Given(NOW)
     let_lapse(kit)
     assert take(kit, "b/1", limit=0) == Refused()
     assert free(kit, 0) == 0
@@ -188,8 +196,27 @@ def test_a_permit_that_another_gave_back_does_not_come_back_twice(kit: Kit):
     take(kit, "a/1", limit=1)
     give(kit, limit=1, count=1, bounded=True)
     let_lapse(kit)
-    assert take(kit, "b/1", limit=1) == Given(2)
+    assert take(kit, "b/1", limit=1) == Given(kit.now)
     assert take(kit, "c/1", limit=1) == Refused()
+
+
+def test_the_permits_of_the_dead_are_free_but_for_those_that_others_added(kit: Kit):
+    for number in range(3):
+        take(kit, f"dead/{number}", limit=3)
+    give(kit, limit=3, count=1)
+    assert give(kit, "dead/0", "dead/1", "dead/2", "nobody/1", limit=3, dead=True) == 3
+    assert free(kit, 3) == 3
+    assert kit.read("holders") is None
+    assert kit.read("permits")["extra"] == "0"
+
+
+def test_a_signal_that_a_dead_one_consumed_wakes_nobody(kit: Kit, listen):
+    give(kit, limit=0, count=1)
+    take(kit, "dead/1", limit=0)
+    with listen(kit, channel(kit.keys.namespace, "here")) as messages:
+        take(kit, "here/1", LAST_PLACE, limit=0)
+        give(kit, "dead/1", limit=0, dead=True)
+        assert messages(0) == []
 
 
 # -- the rest

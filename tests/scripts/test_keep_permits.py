@@ -9,7 +9,7 @@ from broker_kit import NOW, SECOND, Kit
 
 from taskq.broker import permits
 from taskq.broker.line import NO_PLACE
-from taskq.broker.permits import Refused
+from taskq.broker.permits import USED, Refused
 from taskq.broker.queues import META_TTL_MS
 
 LEASE = 1.0  # seconds
@@ -21,7 +21,7 @@ def keep(kit: Kit, *addresses: str) -> list[str]:
 
 
 def guard(tick: int, grace: int, **more: int) -> dict[str, str]:
-    return {name: str(value) for name, value in ({"tick": tick, "grace": grace} | more).items()}
+    return {name: str(value) for name, value in ({"tick": tick, "grace": grace, "lease": SECOND} | more).items()}
 
 
 def test_a_lease_is_renewed_from_now(kit: Kit):
@@ -71,6 +71,35 @@ def test_a_repeated_call_only_renews(kit: Kit):
     call = permits.keep(kit.keys, ["a/1", "b/1"], LEASE)
     first = kit.run(call), kit.snapshot()
     assert (kit.run(call), kit.snapshot()) == first
+
+
+# -- permits that others have added in place of those that are held
+
+
+def test_a_signal_that_was_consumed_is_held_no_more_and_not_called_lost(kit: Kit):
+    kit.seed(holders={"a/1": NOW, "a/2": NOW}, fences={"a/1": "1", "a/2": "2"}, permits=guard(NOW, 5, limit=0, extra=2))
+    assert keep(kit, "a/1", "gone/1", "a/2") == ["gone/1", USED + "a/1", USED + "a/2"]
+    assert kit.snapshot() == {"permits": guard(NOW, 5, limit=0, extra=0)}
+
+
+def test_no_more_are_used_up_than_were_added(kit: Kit):
+    kit.seed(holders={"a/1": NOW, "a/2": NOW, "b/1": NOW}, permits=guard(NOW, 5, limit=2, extra=1))
+    assert keep(kit, "a/1", "a/2") == [USED + "a/1"]
+    assert kit.read("holders") == {"a/2": NOW + SECOND, "b/1": NOW}
+    assert kit.read("permits")["extra"] == "0"
+
+
+def test_as_many_are_free_as_before(kit: Kit):
+    kit.seed(holders={"a/1": NOW + SECOND, "a/2": NOW + SECOND}, permits=guard(NOW, 5, limit=2, extra=1))
+    keep(kit, "a/1", "a/2")
+    assert kit.run(permits.count(kit.keys, 2)).free == 1
+
+
+def test_a_late_duplicate_uses_up_no_more(kit: Kit):
+    kit.seed(holders={"a/1": NOW, "a/2": NOW}, permits=guard(NOW, 5, limit=0, extra=1))
+    call = permits.keep(kit.keys, ["a/1", "a/2", "gone/1"], LEASE)
+    kit.replays(call)
+    assert kit.read("holders").keys() == {"a/2"}
 
 
 def test_every_key_lives_on_while_something_is_held(kit: Kit):

@@ -44,7 +44,7 @@ def test_every_waiter_is_told_how_often_it_was_set_and_leaves_the_list(kit: Kit,
 def test_waiters_that_nobody_hears_for_or_with_damaged_addresses_stop_nothing(kit: Kit, listen):
     with listen(kit, channel(kit.keys.namespace, "one")) as one:
         for address in ("gone/1", "damaged", "a b/c", "one/5"):
-            kit.command("SADD", kit.keys.key("waiters"), address)
+            kit.command("ZADD", kit.keys.key("waiters"), 0, address)
         kit.run(events.set_event(kit.keys))
         assert one(1) == [b"~5\n1"]
     assert kit.snapshot() == {"event": {"flag": "1", "sets": "1"}}

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from taskq.client.keeper import Keeper, Kind, check_lease
+from taskq.client.keeper import Keeper, Kind, check_lease, patience_of
 from taskq.errors import BrokerUnavailable, InvalidTimeout
 
 LEASE = 0.05  # seconds; a beat is 10 ms
@@ -31,6 +31,7 @@ class Held:
         self.lease = lease
         self.of = group
         self.lost = False
+        self.doubted = False
 
     @property
     def group(self) -> Hashable:
@@ -42,6 +43,9 @@ class Held:
     def lose(self) -> None:
         self.lost = True
 
+    def doubt(self, doubted: bool) -> None:
+        self.doubted = doubted
+
 
 class Recorder:
     """Stands where the broker does: notes each renewal, and answers as it is told."""
@@ -49,14 +53,14 @@ class Recorder:
     def __init__(self) -> None:
         self.calls: queue.Queue[tuple[float, list[str]]] = queue.Queue()
         self.answer: Callable[[list[str]], list[str]] = lambda _: []
-        self.deadline = 0.0
+        self.deadline = self.patience = 0.0
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Recorder]:
         yield self
 
-    def run(self, call: list[str], deadline: float) -> list[str]:
-        self.deadline = deadline
+    def run(self, call: list[str], deadline: float, patience: float) -> list[str]:
+        self.deadline, self.patience = deadline, patience
         self.calls.put((time.monotonic(), sorted(call)))
         return self.answer(call)
 
@@ -213,6 +217,61 @@ def test_closing_ends_the_thread(recorder):
     keeper._thread.join(SOON)
     assert keeper._thread not in threading.enumerate()
     assert recorder.calls.empty()
+
+
+def test_what_is_held_when_it_is_closed_is_lost_to_this_process(recorder, caplog):
+    keeper = Keeper(recorder)
+    before, after = Held("a", lease=3600.0), Held("b", lease=3600.0)
+    keeper.keep(before)
+    keeper.close()
+    keeper.keep(after)
+    assert (before.lost, after.lost, len(keeper)) == (True, True, 0)
+    assert caplog.records == [], "it was asked for"
+
+
+# -- a server that does not answer
+
+
+def fail(_: list[str]) -> list[str]:
+    raise BrokerUnavailable("away")
+
+
+def test_what_was_not_renewed_for_a_lease_is_in_doubt_until_it_is(keeper, recorder):
+    recorder.answer = fail
+    held = Held("a")
+    started = time.monotonic()
+    keeper.keep(held)
+    until(lambda: held.doubted)
+    assert time.monotonic() - started >= LEASE
+    assert (held.lost, len(keeper)) == (False, 1), "the server may be away, and then nobody else has it"
+    recorder.answer = lambda _: []
+    until(lambda: not held.doubted)
+
+
+def test_what_is_lost_after_a_doubt_is_lost(keeper, recorder, caplog):
+    recorder.answer = fail
+    held = Held("a")
+    keeper.keep(held)
+    until(lambda: held.doubted)
+    recorder.answer = list
+    until(lambda: held.lost)
+    assert "lease_lost" in {record.action for record in caplog.records}
+
+
+@pytest.mark.parametrize(
+    ("lease", "others", "patience"),
+    [
+        (5.0, (), 1.0),
+        (25.0, (), 5.0),
+        (25.0, (5.0,), 1.0),
+        (25.0, (0.05,), 1.0),
+        (1.0, (0.05,), 0.2),
+        (0.05, (), 0.1),
+    ],
+)
+def test_a_renewal_waits_no_longer_for_an_answer_than_others_can(lease, others, patience):
+    """A connection that went silent is given up in time for the next one; so are other groups renewed in time."""
+    assert patience_of(lease, [lease, *others]) == pytest.approx(patience)
 
 
 @pytest.mark.parametrize("lease", [0.05, 1, 25.0, 86_400])

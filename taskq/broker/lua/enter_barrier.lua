@@ -10,8 +10,10 @@
 -- include text
 -- include session
 -- include guard
+-- include lease
 -- include line
 -- include barrier
+-- include parties
 local reply, failure = recall()
 if failure then return failure end
 if reply then return {string.match(reply, '^(%a);([^;]*);(.*)$')} end
@@ -22,13 +24,15 @@ end
 local known = redis.call('HMGET', key_barrier, 'parties', 'by', 'born')
 if known[1] and known[1] ~= arg_parties then return {'X', known[1], known[2] or ''} end
 if ticket and known[3] ~= arg_born then return {'B', '', ''} end -- the server has lost what it knew
-local now, grace = guarded_clock(lease, lease / BEATS, key_deadlines, key_barrier)
+local longest = longest_lease(lease, key_barrier)
+local now, grace, jump = guarded_clock(longest, lease / BEATS, key_deadlines, key_barrier)
 local born = known[3] or digits(now)
 if not known[1] then redis.call('HSET', key_barrier, 'parties', arg_parties, 'by', arg_who, 'born', born) end
-lapse(now, grace, parties)
+lapse(now, grace, jump, longest, parties)
 local ended
 if ticket then
   ended = verdict(arg_address, ticket, parties)
+  if not ended then redis.call('ZADD', key_deadlines, 'XX', digits(now + lease), arg_address) end
 elseif redis.call('HEXISTS', key_barrier, 'broken') == 1 then
   ended = 'B'
 else
@@ -42,6 +46,8 @@ if not ended and generation == present(parties) and is_full(generation, parties)
   local actor = redis.call('HGET', key_barrier, 'actor')
   if actor == arg_address then
     letter = 'A'
+  elseif not actor and is_in_doubt(generation, now, parties) then
+    letter = 'W' -- it does not open for a dead one; keep_barrier has somebody look when all have renewed their leases
   elseif not actor and arg_acts == '1' then
     for _, address in ipairs(members(generation, parties)) do redis.call('ZREM', key_deadlines, address) end
     redis.call('HSET', key_barrier, 'actor', arg_address) -- from here on only its death matters

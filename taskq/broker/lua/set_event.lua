@@ -16,7 +16,7 @@ local sets = whole(known[2]) or 0
 if known[1] ~= '1' then
   sets = sets + 1
   redis.call('HSET', key_event, 'flag', '1', 'sets', digits(sets))
-  for _, address in ipairs(redis.call('SMEMBERS', key_waiters)) do tell(address, digits(sets)) end
+  for _, address in ipairs(redis.call('ZRANGE', key_waiters, 0, -1)) do tell(address, digits(sets)) end
   redis.call('DEL', key_waiters)
 end
 redis.call('PEXPIRE', key_event, arg_ttl_ms)

@@ -9,6 +9,7 @@
 -- include text
 -- include session
 -- include guard
+-- include lease
 -- include line
 -- include permits
 local WATCHERS = 4 -- at the head of the line, so that it moves on when some of them die together with the holder
@@ -26,12 +27,15 @@ if not known[1] then
 elseif known[1] ~= arg_limit then
   return {'X', known[1], known[2] or ''}
 end
-local now, grace, jump = guarded_clock(lease, lease / BEATS, key_holders, key_permits)
-lapse(now, grace, jump, lease)
-if arg_turn ~= '' and arg_turn ~= '0' then redis.call('ZADD', key_line, arg_turn, arg_address) end -- back at its old place
-hand_over(now + lease)
+local longest = longest_lease(lease, key_permits)
+local now, grace, jump = guarded_clock(longest, lease / BEATS, key_holders, key_permits)
+lapse(now, grace, jump, longest)
+if arg_turn ~= '' and arg_turn ~= '0' and redis.call('HEXISTS', key_fences, arg_address) == 0 then
+  redis.call('ZADD', key_line, arg_turn, arg_address) -- back at its old place
+end
+hand_over(now, longest)
 local fence = redis.call('HGET', key_fences, arg_address)
-if not fence and free_permits() > 0 then fence = give(arg_address, now + lease) end
+if not fence and free_permits() > 0 then fence = give(arg_address, now, lease) end
 if fence then
   redis.call('ZREM', key_line, arg_address)
   reply = {'G', fence, ''}

@@ -1,6 +1,6 @@
 -- Parties of a barrier: who has arrived, who must stay alive, and which generations broke.
--- barrier: hash of parties, by, born, next, actor, broken, tick, grace; arrived: zset, address to ticket; deadlines:
--- zset of leases; failed: zset of generations. Ticket n is place n % parties of generation n / parties.
+-- barrier: hash of parties, by, born, next, actor, broken, tick, grace, lease and since (see lease); arrived: zset, address
+-- to ticket; deadlines: zset of leases; failed: zset of generations. Ticket n is place n % parties of generation n / parties.
 local FAILED_KEPT = 1000 -- generations; who looks again later than that would take a broken one for a released one
 
 local function next_ticket()
@@ -64,15 +64,4 @@ local function verdict(address, ticket, parties)
   if generation < now then return 'R' end
   break_from(now, parties) -- the server came back without the last it was told: who waits here is not known
   return 'B'
-end
-
--- Breaks what a party leaves incomplete whose lease is over.
-local function lapse(now, grace, parties)
-  if now < grace then return end
-  local lowest
-  for _, address in ipairs(redis.call('ZRANGEBYSCORE', key_deadlines, '-inf', '(' .. digits(now), 'LIMIT', 0, 100)) do
-    local ticket = tonumber(redis.call('ZSCORE', key_arrived, address))
-    if ticket and (not lowest or ticket < lowest) then lowest = ticket end
-  end
-  if lowest then break_from(math.floor(lowest / parties), parties) end
 end
