@@ -12,6 +12,7 @@ sources = app.Queue("crawl.sources")
 findings = app.LifoQueue("crawl.findings")
 checks = app.Queue("crawl.checks")
 
+KEPT = 600.0  # seconds that results are kept: small numbers, of which the timeline of the run is made
 LISTING_FIRST = 0  # priority of directory pages: they lead to more work, so they keep the pools busy
 FILE_AFTER = 1
 

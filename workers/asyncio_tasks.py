@@ -9,7 +9,7 @@ import sqlite3
 from pathlib import Path
 
 from workers import gevent_tasks, web
-from workers.app import app, checks
+from workers.app import KEPT, app, checks
 from workers.head import Head, head
 from workers.store import DEFAULT, Progress, Run, Store
 
@@ -70,7 +70,7 @@ def _close(run: str, db: str) -> None:
         store.close_run(run)
 
 
-@app.task(queue=checks, max_retries=3, retry_on=(OSError, sqlite3.OperationalError), ignore_result=True)
+@app.task(queue=checks, max_retries=3, retry_on=(OSError, sqlite3.OperationalError), result_ttl=KEPT)
 async def check_assets(page: str, run: str, db: str) -> int:
     """Ask for the headers of a page's assets: are they there, how large are they? Returns how many were asked."""
     urls = await asyncio.to_thread(_open_assets, page, run, db)

@@ -12,6 +12,8 @@ import secrets
 import sqlite3
 import sys
 import time
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskq.errors import TaskqError
@@ -87,9 +89,11 @@ def _run(given: Options, signals: Signals) -> str:
         run = Run(secrets.token_hex(6), url, given.limit, html=bool(given.url))
         store.open_run(run)
         stack.callback(store.close_run, run.run)
+        began = time.monotonic()
         _crawl(given, signals, store, run)
         baseline = estimate(store, run, SAMPLE_LIVE if given.url else SAMPLE)
         console().print(render(read_summary(store, run.run), baseline))
+        print(f"the timeline of the run: {_picture(given.db, time.monotonic() - began)}")
         return missing(store, run.run, expected)
 
 
@@ -131,6 +135,18 @@ def _open_scene(run: Run) -> None:
         print(scene.play(run.url, run.run), flush=True)
     except (TaskqError, OSError) as error:  # a TimeoutError is an OSError
         raise CrawlError(f"the opening scene failed: {error}") from error
+
+
+def _picture(db: Path, seconds: float) -> Path:
+    """Write the page of the jobs that ended in the last ``seconds`` beside the crawl's file; returns where."""
+    from taskq.report.page import render_page
+    from taskq.report.report import make_report
+    from workers.app import app
+
+    path = db.with_suffix(".html")
+    with path.open("w", encoding="ascii") as out:
+        out.writelines(render_page(make_report(app, since=timedelta(seconds=seconds))))
+    return path
 
 
 def _returned(result: AsyncResult[dict[str, int]]) -> dict[str, int]:

@@ -8,14 +8,14 @@ import sqlite3
 
 from taskq.errors import JobConflict
 from workers import process_tasks, thread_tasks, web
-from workers.app import FILE_AFTER, LISTING_FIRST, app, job_id, pages
+from workers.app import FILE_AFTER, KEPT, LISTING_FIRST, app, job_id, pages
 from workers.measure import Finding
 from workers.store import Run, Store
 
 MAX_RETRIES = 3  # a page that fails four times within seconds will not be better in a minute
 
 
-@app.task(queue=pages, max_retries=MAX_RETRIES, retry_on=(OSError, sqlite3.OperationalError), ignore_result=True)
+@app.task(queue=pages, max_retries=MAX_RETRIES, retry_on=(OSError, sqlite3.OperationalError), result_ttl=KEPT)
 def fetch_page(url: str, run: str, db: str) -> int:
     """Fetch one page of a run, queue what it leads to, and mark it as fetched; returns its size in bytes.
 

@@ -7,11 +7,11 @@ import os
 
 from taskq.errors import JobConflict
 from workers import thread_tasks
-from workers.app import app, job_id, sources
+from workers.app import KEPT, app, job_id, sources
 from workers.measure import measure
 
 
-@app.task(queue=sources, max_retries=3, retry_on=(OSError,), ignore_result=True)
+@app.task(queue=sources, max_retries=3, retry_on=(OSError,), result_ttl=KEPT)
 def measure_page(url: str, run: str, db: str, content_type: str, charset: str, body: bytes) -> int:
     """Measure one page and hand the finding on; returns the number of functions found."""
     finding = measure(url, content_type, charset, body, worker=os.getpid())

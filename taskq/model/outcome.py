@@ -56,7 +56,10 @@ class ErrorInfo(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True):
-    """A result record. Times are microseconds of the server's clock, 0 where unknown."""
+    """A result record. Times are microseconds of the server's clock, 0 where unknown.
+
+    ``root`` is the id of the job from which this one came, over however many; empty for a call from outside.
+    """
 
     version: int
     ending: str
@@ -72,6 +75,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     claimed_us: int = 0
     started_us: int = 0
     finished_us: int = 0
+    root: str = ""
 
 
 @dataclass(frozen=True, slots=True)

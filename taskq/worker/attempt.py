@@ -138,6 +138,13 @@ class Attempt:
         return body.task if body is not None else "?"
 
     @property
+    def root(self) -> str:
+        """The id of the job from which this one came; empty for a call from outside."""
+        body: Body | None = getattr(self, "body", None)
+        root = body.meta.get("root", "") if body is not None and body.meta else ""
+        return root if isinstance(root, str) else ""
+
+    @property
     def number(self) -> int:
         """Which attempt this is, from 1."""
         state: State | None = getattr(self, "state", None)

@@ -150,6 +150,7 @@ class Judge:
                 attempt.batch.claimed_us,
                 offset + int(started * 1e6) if started else 0,
                 offset + int(finished * 1e6) if finished else 0,
+                attempt.root,
             )
         )
 

@@ -81,5 +81,6 @@ def _record(
         Record(
             RECORD_VERSION, ending, error=error, task=body.task, worker=worker, attempt=state.attempts + 1,
             enqueued_us=header.enqueued_ms * 1000, claimed_us=lease.claimed_us, finished_us=now_us,
+            root=str(body.meta.get("root", "")),
         )
     )  # fmt: skip
