@@ -59,7 +59,8 @@ def cancel(queue: QueueKeys, unique: str, *, revoke: bool = False, terminate: bo
 
 def requeue(queue: QueueKeys, uniques: Sequence[str]) -> Call[int]:
     """Put dead jobs (at most 100) back in line; answers how many there were."""
-    return make_call(load()["requeue"], queue, tuple(uniques), _first_number)
+    results = [queue.result(unique) for unique in uniques]
+    return make_call(load()["requeue"], queue, tuple(uniques), _first_number, extra_keys=results)
 
 
 def relay(queue: QueueKeys, jobs: Sequence[Job]) -> Call[str]:

@@ -85,6 +85,36 @@ def card(namespace: str, worker: str) -> str:
     return f"{namespace}:worker:{worker}"
 
 
+def control(namespace: str, worker: str) -> str:
+    """List of what a worker is asked to do; gone a minute after the last was added."""
+    return f"{namespace}:control:{worker}"
+
+
+def gone(namespace: str, worker: str) -> str:
+    """Says for a day that it was announced that a worker vanished."""
+    return f"{namespace}:gone:{worker}"
+
+
 def channels(namespace: str) -> str:
     """Prefix of the channels on which results are announced; a producer's token follows."""
     return f"{namespace}:reply:"
+
+
+def events(namespace: str) -> str:
+    """Channel on which it is told what becomes of jobs, while somebody watches."""
+    return f"{namespace}:events"
+
+
+def results(namespace: str, queue: str = "") -> str:
+    """Glob of all result records of a namespace, or of one queue of it; other keys may match it too."""
+    return f"{_literal(namespace)}:{{{_literal(queue) or '*'}}}:r:*"
+
+
+def split_result(namespace: str, key: str) -> tuple[str, str] | None:
+    """Split the key of a result record into queue and unique part; None for another key."""
+    tag, found, unique = key.removeprefix(f"{namespace}:{{").partition("}:r:")
+    return (tag, unique) if found and key.startswith(f"{namespace}:{{") else None
+
+
+def _literal(text: str) -> str:
+    return re.sub(r"[*?\[\]\\^]", r"\\\g<0>", text)

@@ -12,6 +12,9 @@ from queue_values import DEAD_REASONS, FencedError, Held, Sent, Settled, number
 from taskq.broker.queues import COUNTERS
 from taskq.model.discipline import Discipline
 
+SAMPLE_EVERY = 5 * SECOND
+CAME = ("enqueued", "requeued")
+LEFT = ("done", "failed", "cancelled", "expired", "crashed", "lost", "purged", "unknown", "quarantined")
 MAX_CRASHES, MAX_LOSSES, MAX_DEFERS, MAX_BACKOFF = 5, 10, 20, 60 * SECOND
 
 
@@ -26,6 +29,7 @@ class Model:
         self.seq: int | None = None
         self.tick: int | None = None
         self.grace = 0
+        self.samples: list[tuple[int, int, int]] = []
         self.jobs: dict[str, Held] = {}
         self.workers: dict[str, int] = {}
         self.revoked: dict[str, str] = {}
@@ -287,8 +291,16 @@ class Model:
             raise FencedError
         now = self._guard()
         self.workers[worker] = now + TIMES.ttl_us
+        self._sample(now)
         over = [name for name, deadline in self.workers.items() if deadline < now]
         return sorted(over, key=lambda name: (self.workers[name], name))[:10] if now >= self.grace else []
+
+    def _sample(self, now: int) -> None:
+        taken = self.samples[-1][0] if self.samples else None
+        if taken is not None and taken <= now < taken + SAMPLE_EVERY:
+            return
+        kept = self.samples[-1:] if taken is not None and taken <= now else []
+        self.samples = [*kept, (now, *(sum(self.count[name] for name in names) for names in (CAME, LEFT)))]
 
     def _guard(self) -> int:
         now, tick = self.now, self.tick
@@ -348,12 +360,21 @@ class Model:
             if held is not None and held.place == "dead":
                 held.attempts = held.crashes = held.losses = held.defers = 0
                 held.errors = ""
+                accepted = self.now // 1000
+                held.data, held.expires_at = f"{accepted};{held.sent.header}", accepted + held.sent.expires_ms
+                self.results.pop(unique, None)
                 self._put(held, "ready", self._next_score(held))
                 back += 1
         self.count["requeued"] += back
         if back:
             self._offer()
         return back
+
+    def drop(self, uniques: list[str]) -> int:
+        dead = {unique for unique in uniques if unique in self.jobs and self.jobs[unique].place == "dead"}
+        for unique in dead:
+            del self.jobs[unique]
+        return len(dead)
 
     def pause(self, paused: bool) -> bool:
         self.paused = "1" if paused else "0"
@@ -368,6 +389,8 @@ class Model:
         meta |= {"paused": self.paused} if self.paused is not None else {}
         meta |= {"seq": str(self.seq)} if self.seq is not None else {}
         meta |= {"tick": str(self.tick), "grace": str(self.grace)} if self.tick is not None else {}
+        sample = " ".join(str(part) for sample in self.samples for part in sample)
+        meta |= {"sample": sample} if sample else {}
         meta |= {name: str(self.count[name]) for name in COUNTERS if self.count[name]}
         keys: dict[str, Any] = {"meta": meta}
         keys["jobs"] = {unique: held.data for unique, held in self.jobs.items()}

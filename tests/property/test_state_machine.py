@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 from queue_values import DEAD_REASONS, Sent, Settled
 from redis.exceptions import ResponseError
 
-from taskq.broker import jobs, queues, work
+from taskq.broker import browsing, jobs, queues, work
 from taskq.errors import Fenced
 from taskq.model.discipline import Discipline
 from taskq.model.job import Job
@@ -126,6 +126,13 @@ class QueueMachine(Actors):
         chosen = [self._pick(pick, dead) for pick in picks if dead]
         self.watch.requeued(set(chosen))
         self._run("admin", lambda: jobs.requeue(self.kit.keys, chosen), lambda: self.model.requeue(chosen), fault)
+
+    @precondition(lambda self: self.model.at("dead"))
+    @rule(picks=SOME, fault=st.sampled_from(["", "replay"]))
+    def drop(self, picks: list[int], fault: str) -> None:
+        dead = [held.sent.unique for held in self.model.at("dead")]
+        chosen = [self._pick(pick, dead) for pick in picks]
+        self._run("admin", lambda: browsing.drop(self.kit.keys, chosen), lambda: self.model.drop(chosen), fault)
 
     @precondition(lambda self: self.model.at("ended"))
     @rule(twice=st.booleans())

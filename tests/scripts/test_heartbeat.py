@@ -1,4 +1,4 @@
-"""heartbeat.lua: a worker's lease is renewed by the server's clock, which is guarded against jumps."""
+"""heartbeat.lua: a lease is renewed by the server's clock, which is guarded against jumps; rates are sampled."""
 
 from __future__ import annotations
 
@@ -23,10 +23,14 @@ def guard(tick: int, grace: int, **more: int) -> dict:
     return {name: str(value) for name, value in ({"tick": tick, "grace": grace} | more).items()}
 
 
+def sampled(now: int, came: int = 0, left: int = 0) -> str:
+    return f"{now} {came} {left}"
+
+
 def test_the_first_beat_renews_the_lease_and_begins_a_grace(kit: Kit):
     kit.seed(workers={"w": NOW - SECOND})
     assert beat(kit) == Beat(NOW, 0, 0, 0, 0, [])
-    assert kit.snapshot() == {"workers": {"w": NOW + TTL}, "meta": guard(NOW, NOW + TTL)}
+    assert kit.snapshot() == {"workers": {"w": NOW + TTL}, "meta": guard(NOW, NOW + TTL) | {"sample": sampled(NOW)}}
 
 
 def test_a_beat_tells_what_waits(kit: Kit):
@@ -39,7 +43,8 @@ def test_a_beat_tells_what_waits(kit: Kit):
     )
     before = kit.snapshot()
     assert beat(kit) == Beat(NOW, 2, 1, 3, 4, [])
-    assert kit.snapshot() == before | {"workers": {"w": NOW + TTL}, "meta": guard(NOW, NOW + TTL)}
+    meta = guard(NOW, NOW + TTL) | {"sample": sampled(NOW)}
+    assert kit.snapshot() == before | {"workers": {"w": NOW + TTL}, "meta": meta}
 
 
 def test_a_worker_without_a_lease_is_fenced_and_changes_nothing(kit: Kit):
@@ -90,14 +95,15 @@ def test_the_clock_is_guarded(kit: Kit, tick, grace, after, leases):
     kit.seed(workers={"w": NOW, "far": NOW + 50 * SECOND}, meta=guard(tick, grace))
     now = beat(kit).now
     assert now == int(after["tick"])
-    assert kit.snapshot() == {"workers": {"w": now + TTL, "far": leases}, "meta": after}
+    meta = after | {"sample": sampled(now)}
+    assert kit.snapshot() == {"workers": {"w": now + TTL, "far": leases}, "meta": meta}
 
 
 @pytest.mark.parametrize("tick", ["text", "nan", ""])
 def test_a_damaged_tick_begins_a_grace(kit: Kit, tick):
     kit.seed(workers={"w": NOW}, meta={"tick": tick, "grace": "text"})
     beat(kit)
-    assert kit.read("meta") == guard(NOW, NOW + TTL)
+    assert kit.read("meta") == guard(NOW, NOW + TTL) | {"sample": sampled(NOW)}
 
 
 @pytest.mark.parametrize("index", [1, 2, 3])
@@ -117,3 +123,45 @@ def test_a_repeated_beat_only_renews(kit: Kit):
     before = kit.snapshot()
     kit.run(call)
     assert kit.snapshot() == before
+
+
+# --- samples of the counters
+
+
+def sample_after(kit: Kit, **meta: str) -> str:
+    """Beat once with these fields; returns the sample."""
+    kit.seed(workers={"w": NOW}, meta=meta)
+    beat(kit)
+    return kit.read("meta")["sample"]
+
+
+def test_a_sample_has_the_time_what_came_and_what_left(kit: Kit):
+    came = {"enqueued": "100", "requeued": "7"}
+    names = ("done", "failed", "cancelled", "expired", "crashed", "lost", "purged", "unknown", "quarantined")
+    left = {name: str(10**n) for n, name in enumerate(names)}
+    neither = {"retried": "3", "crashes": "3", "losses": "3", "jumps": "3"}
+    assert sample_after(kit, **came, **left, **neither) == f"{NOW} 107 111111111"
+
+
+def test_a_sample_that_is_less_than_five_seconds_old_stays(kit: Kit):
+    old = sampled(NOW - 5 * SECOND + 1, 1, 1)
+    assert sample_after(kit, sample=old, enqueued="9") == old
+
+
+def test_the_second_sample_comes_after_the_first(kit: Kit):
+    old = sampled(NOW - 5 * SECOND, 1, 1)
+    assert sample_after(kit, sample=old, enqueued="9", done="4") == f"{old} {sampled(NOW, 9, 4)}"
+
+
+def test_two_samples_are_kept(kit: Kit):
+    older, newer = sampled(NOW - 12 * SECOND, 1, 1), sampled(NOW - 6 * SECOND, 2, 2)
+    assert sample_after(kit, sample=f"{older} {newer}", enqueued="9") == f"{newer} {sampled(NOW, 9)}"
+
+
+@pytest.mark.parametrize("sample", ["", "text", "1 2", f"{NOW + 1} 5 5", "9" * 40 + " 1 1", "nan 1 1", "-5 1 x"])
+def test_a_sample_that_is_damaged_or_from_the_future_is_begun_anew(kit: Kit, sample):
+    assert sample_after(kit, sample=sample) == sampled(NOW)
+
+
+def test_counters_that_are_no_numbers_count_nothing(kit: Kit):
+    assert sample_after(kit, enqueued="text", requeued="5", done="", failed="1e9", lost="2") == sampled(NOW, 5, 2)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from broker_kit import NOW, NOW_MS, Kit, data
+from broker_kit import NOW, NOW_MS, SECOND, TIMES, Kit, data, job
 
-from taskq.broker import jobs, queues
+from taskq.broker import jobs, queues, workers
 from taskq.broker.jobs import Place
 from taskq.broker.queues import QueueInfo
 
@@ -73,3 +73,55 @@ def test_the_oldest_of_both_ends_gives_the_age(kit: Kit, scores):
     ages = {"old": 500, "mid": 300, "new": 100}
     kit.seed(jobs={name: data(at_ms=NOW_MS - age) for name, age in ages.items()}, ready=scores)
     assert kit.run(queues.inspect(kit.keys)).oldest_ms == 500
+
+
+# --- rates
+
+
+def rates(kit: Kit, sample: str, **counters: str) -> tuple[float | None, float | None]:
+    kit.seed(meta={"sample": sample, **counters})
+    info = kit.run(queues.inspect(kit.keys))
+    return info.rate_in, info.rate_out
+
+
+def test_rates_are_counted_from_the_older_sample_to_now(kit: Kit):
+    sample = f"{NOW - 10 * SECOND} 100 50 {NOW - 4 * SECOND} 130 60"
+    assert rates(kit, sample, enqueued="140", requeued="10", done="50", failed="15") == (5.0, 1.5)
+
+
+def test_an_only_sample_is_used(kit: Kit):
+    assert rates(kit, f"{NOW - 2 * SECOND} 0 0", enqueued="8", done="2") == (4.0, 1.0)
+
+
+def test_a_queue_in_which_nothing_happens_has_rates_of_0(kit: Kit):
+    assert rates(kit, f"{NOW - 10 * SECOND} 7 7", enqueued="7", done="7") == (0.0, 0.0)
+
+
+def test_an_older_sample_of_long_ago_gives_way_to_the_newer_one(kit: Kit):
+    sample = f"{NOW - 601 * SECOND} 0 0 {NOW - 10 * SECOND} 100 100"
+    assert rates(kit, sample, enqueued="120", done="100") == (2.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        "", "text", "1", f"{NOW - 10 * SECOND} 0", f"{NOW - 10 * SECOND} 0 0 ", f"{NOW - 10 * SECOND} 0 x",
+        f"{NOW - 10 * SECOND} 0 0 7", f"{NOW - 10 * SECOND} -1 0", f"{NOW - 10 * SECOND} 0 0 \x1b[31m 1 1",
+        f"{NOW - 601 * SECOND} 0 0",  # of long ago
+        f"{NOW - SECOND // 2} 0 0",  # of just now: one job would be many a second
+        f"{NOW + 10 * SECOND} 0 0",  # of a clock that was set back
+        f"{NOW - 10 * SECOND} 500 0",  # of counters that began anew
+    ],
+)  # fmt: skip
+def test_without_a_usable_sample_there_are_no_rates(kit: Kit, sample):
+    assert rates(kit, sample, enqueued="100", done="100") == (None, None)
+
+
+def test_a_beat_makes_the_sample_that_rates_are_made_of(kit: Kit):
+    kit.declare()
+    kit.worker(seconds=60)
+    kit.run(workers.heartbeat(kit.keys, "w", TIMES))
+    kit.run(jobs.enqueue(kit.keys, [job(f"j{n}") for n in range(20)]))
+    kit.advance(4)
+    info = kit.run(queues.inspect(kit.keys))
+    assert (info.rate_in, info.rate_out) == (5.0, 0.0)

@@ -43,6 +43,22 @@ def test_what_is_not_dead_or_has_no_body_stays(kit: Kit, unique):
     assert kit.snapshot() == before
 
 
+def test_only_the_results_of_jobs_that_are_put_back_are_forgotten(kit: Kit):
+    seed(kit)
+    kit.seed(result_a="old", result_l="other", result_b="old")
+    kit.run(jobs.requeue(kit.keys, ["a", "l"]))
+    assert {name: kit.read(f"r:{name}") for name in "abl"} == {"a": None, "b": "old", "l": "other"}
+
+
+def test_a_job_is_as_new_so_that_it_may_start(kit: Kit):
+    kit.declare()
+    kit.seed(jobs={"a": data(expires_ms=1000)}, dead={"a": NOW})
+    kit.advance(60)
+    kit.run(jobs.requeue(kit.keys, ["a"]))
+    kit.worker()
+    assert kit.claim(1) == [("a", "1")]
+
+
 def test_an_id_given_twice_is_put_back_once(kit: Kit):
     seed(kit)
     assert kit.run(jobs.requeue(kit.keys, ["a", "a"])) == 1

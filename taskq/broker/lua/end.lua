@@ -9,8 +9,11 @@
 -- include text
 -- include state
 -- include publish
+-- include lifecycle
 -- include bury
 local COUNTED = {crashed = true, lost = true, cancelled = true, expired = true, purged = true, unknown = true}
+-- Of the others who made them end has told, as crashed or lost.
+local KINDS = {cancelled = 'cancelled', purged = 'cancelled', moved = 'cancelled', expired = 'expired', unknown = 'failed'}
 local count, letters, now = whole(arg_jobs), {}, read_clock()
 local after = REST + 7 * (count or 0)
 if not count or #KEYS ~= FIXED + count or #ARGV < after or (#ARGV - after) % 3 ~= 0 then
@@ -19,6 +22,7 @@ end
 for i = 1, count do
   if not whole(ARGV[REST + 7 * i - 3]) then return redis.error_reply('TASKQ_ARGS a time-to-live is no number') end
 end
+begin_telling(redis.pcall('HGET', key_meta, 'watch'), now)
 local follow_ups = {}
 for k = after + 1, #ARGV, 3 do
   local list = follow_ups[ARGV[k]] or {}
@@ -35,6 +39,8 @@ for i = 1, count do
       if tonumber(ttl) > 0 then redis.call('SET', KEYS[FIXED + i], record, 'PX', ttl) end
       announce(id, reply, record)
     end
+    local kind = KINDS[string.match(reason, '^%a*')]
+    if kind then observe(kind, id, nil, nil, nil, errors) end
     if dead == '1' and redis.call('HEXISTS', key_jobs, id) == 1 then
       local state = read_state(redis.call('HGET', key_state, id)) or read_state(nil)
       if errors ~= '' then state[6] = errors end
@@ -50,4 +56,5 @@ for i = 1, count do
   end
 end
 flush()
+tell_watchers('')
 return {table.concat(letters)}

@@ -10,6 +10,7 @@
 -- include session
 -- include order
 -- include envelope
+-- include lifecycle
 local reply, failure = recall()
 if failure then return failure end
 if reply then return {reply} end
@@ -17,7 +18,7 @@ for i = REST + 1, #ARGV, 3 do
   local wrong = fault(ARGV[i], ARGV[i + 1], ARGV[i + 2])
   if wrong then return redis.error_reply(wrong .. ' ' .. ARGV[i]) end
 end
-local meta = redis.call('HMGET', key_meta, 'discipline', 'maxsize', 'seq', 'paused')
+local meta = redis.call('HMGET', key_meta, 'discipline', 'maxsize', 'seq', 'paused', 'watch')
 if not meta[1] then return {'U'} end
 local now = read_clock()
 -- Keys of a wrong type show themselves here, before the first write.
@@ -25,6 +26,7 @@ local waiting, token = redis.call('ZCARD', key_ready) + redis.call('ZCARD', key_
 local maxsize, room = tonumber(meta[2]) or 0, math.huge
 if maxsize > 0 and arg_forced ~= '1' then room = maxsize - waiting end
 local score_of, save = scores(meta[1], meta[3], now)
+begin_telling(meta[5], now)
 local letters, ready, delayed, earliest, since = {}, {}, {}, nil, stamp(now)
 for i = REST + 1, #ARGV, 3 do
   local id, data = ARGV[i], since .. ARGV[i + 2]
@@ -37,6 +39,7 @@ for i = REST + 1, #ARGV, 3 do
   else
     letter, room = 'A', room - 1
     local delay = tonumber(ARGV[i + 1])
+    observe('enqueued', id, nil, nil, delay, nil, data)
     if delay == 0 then
       ready[#ready + 1] = score_of(data)
       ready[#ready + 1] = id
@@ -63,4 +66,5 @@ if wake and token == 0 then redis.call('RPUSH', key_wake, '1') end
 if #ready + #delayed > 0 then redis.call('HINCRBY', key_meta, 'enqueued', (#ready + #delayed) / 2) end
 reply = table.concat(letters)
 remember(reply)
+tell_watchers('')
 return {reply}

@@ -14,7 +14,7 @@ local plain = string.find(arg_data, '^1;;[^;\n]*;;\n') and #arg_id <= MAX_ID and
 local wrong = (not seq or seq == 0 or arg_delay_ms ~= '0') and 'TASKQ_ARGS'
   or (not plain and fault(arg_id, arg_delay_ms, arg_data))
 if wrong then return redis.error_reply(wrong .. ' ' .. arg_id) end
-local meta = redis.call('HMGET', key_meta, 'discipline', 'maxsize', 'seq', 'paused', 'enqueued')
+local meta = redis.call('HMGET', key_meta, 'discipline', 'maxsize', 'seq', 'paused', 'enqueued', 'watch')
 if not meta[1] then return {'U'} end
 local maxsize = tonumber(meta[2]) or 0
 local full = maxsize > 0 and arg_forced ~= '1' and redis.call('ZCARD', key_ready) + redis.call('ZCARD', key_delayed) >= maxsize
@@ -50,6 +50,12 @@ elseif fresh == 0 then
 else
   redis.call('HSET', key_meta, 'seq', place, 'enqueued', (whole(meta[5]) or 0) + 1)
   if meta[4] ~= '1' and token == 0 then redis.call('RPUSH', key_wake, '1') end
+  if meta[6] then
+-- include lifecycle
+    begin_telling(meta[6], now)
+    observe('enqueued', arg_id, nil, nil, nil, nil, arg_data)
+    tell_watchers('')
+  end
 end
 if letter ~= 'A' then redis.call('SET', key_session, mine .. letter, 'PX', SESSION_MS) end
 return {letter}

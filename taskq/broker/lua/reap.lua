@@ -7,6 +7,7 @@
 -- include clock
 -- include text
 -- include wake
+-- include lifecycle
 -- include state
 -- include quarantine
 -- include give_back
@@ -17,6 +18,7 @@ if not ttl or not beat then return redis.error_reply('TASKQ_ARGS reap takes a tt
 local now, grace = guarded_clock(ttl, beat, key_workers, key_meta)
 local deadline = redis.call('ZSCORE', key_workers, arg_worker)
 if now < grace or not deadline or tonumber(deadline) >= now then return {0, -1} end
+begin_telling(redis.pcall('HGET', key_meta, 'watch'), now)
 -- Not HSCAN: it may find nothing in the first buckets of a hash that was emptied from there.
 local found = redis.call('HRANDFIELD', key_lease, 100, 'WITHVALUES')
 for i = 1, #found, 2 do
@@ -32,4 +34,5 @@ end
 offer_token()
 local left = redis.call('HLEN', key_lease)
 if left == 0 then redis.call('ZREM', key_workers, arg_worker) end
+tell_watchers(arg_worker)
 return {#found / 2, left}

@@ -8,6 +8,7 @@
 -- include text
 -- include session
 -- include wake
+-- include lifecycle
 -- include state
 -- include quarantine
 -- include give_back
@@ -26,6 +27,7 @@ for i = REST + 1, #ARGV do
   if redis.call('HEXISTS', key_lease, ARGV[i]) == 0 then reply[#reply + 1] = ARGV[i] end
 end
 local now = read_clock()
+begin_telling(redis.pcall('HGET', key_meta, 'watch'), now)
 local leases = redis.call('HGETALL', key_lease)
 for i = 1, #leases, 2 do
   if not holds[leases[i]] then
@@ -36,4 +38,5 @@ end
 if back > 0 then offer_token() end
 reply[1] = back
 remember(table.concat(reply, ' '))
+tell_watchers(arg_worker)
 return reply

@@ -9,14 +9,16 @@
 -- include wake
 -- include order
 -- include envelope
+-- include lifecycle
 local jobs, mark_ms = (#ARGV - REST) / 3, whole(arg_mark_ms)
 if jobs % 1 ~= 0 or #KEYS ~= FIXED + 2 * jobs or not mark_ms or mark_ms == 0 then
   return redis.error_reply('TASKQ_ARGS relay takes two keys and three values a job')
 end
-local meta = redis.call('HMGET', key_meta, 'discipline', 'seq', 'paused')
+local meta = redis.call('HMGET', key_meta, 'discipline', 'seq', 'paused', 'watch')
 if not meta[1] then return {'U'} end
 local now, letters, added = read_clock(), {}, 0
 local score_of, save = scores(meta[1], meta[2], now)
+begin_telling(meta[4], now)
 -- Keys of a wrong type show themselves here, before the first write.
 local token = redis.call('ZCARD', key_ready) and redis.call('ZCARD', key_delayed) and redis.call('LLEN', key_wake)
 for i = 1, jobs do
@@ -35,6 +37,7 @@ for i = 1, jobs do
     end
     redis.call('SET', mark_key, '1', 'PX', arg_mark_ms)
     letters[i], added = 'A', added + 1
+    observe('enqueued', id, nil, nil, delay, nil, stored)
   end
 end
 if added > 0 then
@@ -42,4 +45,5 @@ if added > 0 then
   redis.call('HINCRBY', key_meta, 'enqueued', added)
   if meta[3] ~= '1' and token == 0 then redis.call('RPUSH', key_wake, '1') end
 end
+tell_watchers('')
 return {table.concat(letters)}

@@ -8,6 +8,7 @@
 -- include clock
 -- include text
 -- include wake
+-- include lifecycle
 -- include state
 -- include quarantine
 -- include give_back
@@ -18,6 +19,7 @@ for i = REST + 1, #ARGV, 3 do
   end
 end
 local now, letters, deferred = read_clock(), {}, false
+begin_telling(redis.pcall('HGET', key_meta, 'watch'), now)
 for i = REST + 1, #ARGV, 3 do
   local id, delivery, defer = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
   local lease = held(id, delivery)
@@ -40,4 +42,5 @@ for i = REST + 1, #ARGV, 3 do
 end
 if deferred then set_token() end -- the earliest due time may have changed
 offer_token()
+tell_watchers('')
 return {table.concat(letters)}

@@ -10,12 +10,14 @@
 -- include session
 -- include wake
 -- include order
+-- include lifecycle
 -- include state
 -- include quarantine
 -- include replay
 -- include charge
 -- include publish
 -- include bury
+-- include forget
 -- include settle
 -- include promote
 -- include claim
@@ -28,7 +30,8 @@ if stored then return rebuild(stored) end
 if not arguments_fit() then return redis.error_reply('TASKQ_ARGS step was given ' .. #ARGV .. ' values that do not fit') end
 if not redis.call('ZSCORE', key_workers, arg_worker) then return {'FENCED'} end
 local now = read_clock()
-local meta = redis.call('HMGET', key_meta, 'discipline', 'seq', 'paused', 'maxsize')
+local meta = redis.call('HMGET', key_meta, 'discipline', 'seq', 'paused', 'maxsize', 'watch')
+begin_telling(meta[5], now)
 local announce, flush = announcer(arg_channels, arg_queue)
 revoked = redis.call('HLEN', key_revoked)
 local letters = {settle_plain(REST + 1, plain)}
@@ -56,4 +59,5 @@ local numbers = table.concat({digits(now), first_due(key_delayed), first_due(key
 local ids = {}
 for i = 1, #claims, 3 do ids[#ids + 1] = claims[i] end
 remember(numbers .. '|' .. letters .. '|' .. table.concat(ids, ' '))
+tell_watchers(arg_worker)
 return {numbers .. ' ' .. apart, letters, unpack(claims)}

@@ -4,6 +4,7 @@ local DEAD_US = 30 * 86400 * 1000000 -- 30 days
 
 local function bury(id, now)
   redis.call('ZADD', key_dead, now, id)
+  observe('dead', id)
   local over = redis.call('ZRANGEBYSCORE', key_dead, '-inf', now - DEAD_US, 'LIMIT', 0, 10)
   local surplus = redis.call('ZCARD', key_dead) - MAX_DEAD
   if #over == 0 and surplus > 0 then over = redis.call('ZRANGE', key_dead, 0, math.min(surplus, 10) - 1) end

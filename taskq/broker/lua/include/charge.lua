@@ -16,6 +16,7 @@ local function charge(id, lease, crashed, now, errors)
   if crashed then state[3] = state[3] + 1 else state[4] = state[4] + 1 end
   if errors and errors ~= '' then state[6] = errors end
   write_state(id, state)
+  observe(crashed and 'crashed' or 'lost', id, delivery, state[2] + 1, nil, errors)
   if state[3] >= MAX_CRASHES then
     end_job(id, 'crashed')
   elseif state[4] >= MAX_LOSSES then

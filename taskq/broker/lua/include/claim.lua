@@ -41,6 +41,7 @@ local function claim(source, limit, byte_limit, until_, suspect, now, reply)
         reply[#reply + 1] = states[i] and string.gsub(states[i], '^%d+', delivery) or '1;0;0;0;0'
         reply[#reply + 1] = data
         claimed, bytes = claimed + 1, bytes + #data
+        if events then observe('started', id, delivery, state[2] + 1, nil, nil, data) end
       end
     end
     if #leases > 0 then redis.call('HSET', key_lease, unpack(leases)) end

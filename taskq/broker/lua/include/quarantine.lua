@@ -10,6 +10,7 @@ end
 local function quarantine(id, now)
   redis.call('ZADD', key_quarantine, now, id)
   redis.call('HINCRBY', key_meta, 'quarantined', 1)
+  observe('quarantined', id)
   if redis.call('ZCARD', key_quarantine) <= MAX_QUARANTINE then return end
   local old = redis.call('ZRANGE', key_quarantine, 0, 0)[1]
   -- A job in order came back under this id: it lives elsewhere.

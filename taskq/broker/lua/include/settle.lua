@@ -1,17 +1,10 @@
 -- Settlements: what a worker says of the jobs it has finished.
 local COUNTERS = {o = 'done', x = 'cancelled', f = 'failed', r = 'retried', c = 'crashes'} -- by verdict
-local revoked = 0 -- how many revoked jobs there are; the script sets it, so that most runs need not look at them
 
-local function unrevoke(ids)
-  if revoked > 0 then revoked = revoked - redis.call('HDEL', key_revoked, unpack(ids)) end
-end
-
--- Removes jobs that have ended. Returns how many there were, each counted once.
-local function forget(ids)
-  redis.call('HDEL', key_jobs, unpack(ids))
-  redis.call('HDEL', key_state, unpack(ids))
-  unrevoke(ids)
-  return redis.call('HDEL', key_lease, unpack(ids))
+-- Notes the end of a job that is about to be forgotten.
+local function observe_end(kind, id, delivery)
+  local state = read_state(redis.call('HGET', key_state, id)) or read_state(nil)
+  observe(kind, id, delivery, state[2] + 1)
 end
 
 -- Settles jobs that succeeded without a result: pairs (id, delivery) from index `from`. Returns a letter each.
@@ -24,6 +17,7 @@ local function settle_plain(from, count)
     local delivery, lease = ARGV[from + 2 * i - 1], leases[i]
     if lease and string.sub(lease, 1, #delivery + 1) == delivery .. ';' then
       done[#done + 1] = ids[i]
+      if events then observe_end('succeeded', ids[i], delivery) end
       letters[i] = 'A'
     else
       letters[i] = 'S'
@@ -38,6 +32,7 @@ local function fail(id, delivery, again, ms, errors, now)
   local state = read_state(redis.call('HGET', key_state, id)) or read_state(nil)
   state[1], state[2], state[6] = tonumber(delivery), state[2] + 1, errors
   write_state(id, state)
+  observe(again and 'retried' or 'failed', id, delivery, state[2], again and ms, errors)
   if again then
     local place = is_suspect(state) and key_suspect or key_delayed
     redis.call('ZADD', place, now + ms * 1000, id)
@@ -64,7 +59,9 @@ local function settle_full(from, count, now, announce, letters)
         if ms > 0 then redis.call('SET', KEYS[FIXED + i], record, 'PX', ms) end
         announce(id, ARGV[at + 6], record)
       end
-      if verdict == 'o' or verdict == 'x' then gone[#gone + 1] = id
+      if verdict == 'o' or verdict == 'x' then
+        gone[#gone + 1] = id
+        if events then observe_end(verdict == 'o' and 'succeeded' or 'cancelled', id, delivery) end
       elseif verdict == 'c' then charge(id, lease, true, now, ARGV[at + 5])
       else fail(id, delivery, verdict == 'r', ms, ARGV[at + 5], now) end
     end

@@ -1,0 +1,37 @@
+-- move: ends a job that no worker has, so that it goes on in another queue; its follow-up there is the job itself.
+-- Flags: allow-oom
+-- Moves: ready | delayed | suspect | dead -> ended
+-- KEYS: session jobs ready delayed ended suspect dead quarantine meta putters
+-- ARGV: seq first id target unique channels
+-- Returns: {'M'} on its way, {'L'} with a worker, {'E'} ending, ended or quarantined, {'N'} unknown here
+-- include text
+-- include session
+-- include state
+-- include line
+-- include room
+local reply, failure = recall()
+if failure then return failure end
+if reply then return {reply} end
+if not string.find(arg_target, '^%w[%w._~-]*$') or not string.find(arg_unique, '^%w[%w._-]*$') then
+  return redis.error_reply('TASKQ_ARGS move takes a queue and an id')
+end
+reply = 'L'
+if redis.call('HEXISTS', key_jobs, arg_id) == 0 then
+  reply = 'N'
+elseif redis.call('HEXISTS', key_ended, arg_id) == 1 or redis.call('ZSCORE', key_quarantine, arg_id) then
+  reply = 'E'
+else
+  local due = redis.call('ZSCORE', key_delayed, arg_id)
+  if due or redis.call('ZSCORE', key_ready, arg_id) or redis.call('ZSCORE', key_suspect, arg_id)
+    or redis.call('ZSCORE', key_dead, arg_id) then
+    end_job(arg_id, 'moved ' .. arg_target .. ' ' .. arg_unique .. ' ' .. (due or '0'))
+    redis.call('ZREM', key_ready, arg_id)
+    redis.call('ZREM', key_delayed, arg_id)
+    redis.call('ZREM', key_suspect, arg_id)
+    redis.call('ZREM', key_dead, arg_id)
+    open_room(redis.call('HGET', key_meta, 'maxsize'))
+    reply = 'M'
+  end
+end
+remember(reply)
+return {reply}

@@ -1,0 +1,94 @@
+"""move.lua: a job that no worker has ends, to go on in another queue."""
+
+from __future__ import annotations
+
+import pytest
+from broker_kit import NOW, SECOND, Kit, data, job
+
+from taskq.broker import browsing, jobs, work
+from taskq.broker.finishing import finish_of
+from taskq.model.discipline import Discipline
+from taskq.model.job import split_data
+
+
+@pytest.mark.parametrize(("place", "due"), [("ready", "0"), ("delayed", "1.8e+15"), ("suspect", "0"), ("dead", "0")])
+def test_a_job_leaves_its_place_and_says_where_to(kit: Kit, place, due):
+    kit.seed(jobs={"a": data(), "b": data()}, **{place: {"a": NOW, "b": NOW}})
+    assert kit.run(browsing.move(kit.keys, "a", "other", "fresh")) == "M"
+    assert kit.read(place) == {"b": NOW}
+    target, unique, when = kit.read("ended")["a"].removeprefix("moved ").split()
+    assert (target, unique, float(when)) == ("other", "fresh", float(due))
+    assert kit.read("jobs") == {"a": data(), "b": data()}, "until it has ended"
+
+
+@pytest.mark.parametrize(
+    ("letter", "keys"),
+    [
+        ("L", {"lease_w": {"a": "1;5;0;0"}}),
+        ("E", {"ended": {"a": "expired"}}),
+        ("E", {"quarantine": {"a": NOW}}),
+    ],
+)
+def test_a_job_that_is_elsewhere_stays(kit: Kit, letter, keys):
+    kit.seed(jobs={"a": data()}, **keys)
+    before = kit.snapshot()
+    assert kit.run(browsing.move(kit.keys, "a", "other", "fresh")) == letter
+    assert kit.snapshot() == before
+
+
+def test_an_unknown_job_is_unknown(kit: Kit):
+    assert kit.run(browsing.move(kit.keys, "a", "other", "fresh")) == "N"
+
+
+def test_a_repeated_call_has_no_second_effect(kit: Kit):
+    kit.seed(jobs={"a": data()}, ready={"a": 1})
+    kit.replays(browsing.move(kit.keys, "a", "other", "fresh"))
+
+
+@pytest.mark.parametrize(("target", "unique"), [("", "x"), ("a b", "x"), ("a", ""), ("a", "x y"), ("a\n", "x")])
+def test_what_is_no_queue_or_id_is_refused(kit: Kit, target, unique):
+    kit.seed(jobs={"a": data()}, ready={"a": 1})
+    kit.refused(browsing.move(kit.keys, "a", target, unique), "TASKQ_ARGS")
+
+
+def test_room_in_a_full_queue_is_told(kit: Kit, listen):
+    kit.declare(Discipline.FIFO, 1)
+    kit.run(jobs.enqueue(kit.keys, [job("a")]))
+    from taskq.broker import queues
+    from taskq.broker.keys import channels
+
+    kit.run(queues.wait_room(kit.keys, "t/1", "0"))
+    with listen(kit, channels(kit.keys.namespace) + "t") as messages:
+        kit.run(browsing.move(kit.keys, "a", "other", "fresh"))
+        assert messages(1) == [b"~1\n"]
+
+
+def finished(kit: Kit, unique: str = "a") -> work.Finish:
+    now, (ended,) = kit.run(work.ended(kit.keys, unique))
+    return finish_of(ended, now, "q")
+
+
+def test_what_follows_is_the_job_itself_due_when_it_was(kit: Kit):
+    kit.seed(jobs={"a": data("body")}, delayed={"a": NOW + 5 * SECOND})
+    kit.run(browsing.move(kit.keys, "a", "other", "fresh"))
+    ((field, message),) = finished(kit).follow_ups
+    delay, _, moved = message.partition(b"\n")
+    assert (field, int(delay)) == ("other/fresh", 5000)
+    assert moved == data("body").partition(";")[2].encode()
+
+
+def test_the_time_after_which_it_may_not_start_stays(kit: Kit):
+    kit.seed(jobs={"a": data(flags="", expires_ms=60_000)}, ready={"a": 1})
+    kit.advance(20)
+    kit.run(browsing.move(kit.keys, "a", "other", "fresh"))
+    ((_, message),) = finished(kit).follow_ups
+    header, _ = split_data(b"%013d;" % 0 + message.partition(b"\n")[2])
+    assert header.expires_ms == 40_000
+
+
+def test_who_waits_for_it_is_told_where_it_went(kit: Kit):
+    kit.seed(jobs={"a": data()}, ready={"a": 1})
+    kit.run(browsing.move(kit.keys, "a", "other", "fresh"))
+    assert b"moved, it is job other/fresh now" in finished(kit).record
+    assert kit.run(work.end(kit.keys, [finished(kit)])) == "A"
+    assert kit.snapshot().keys() == {"outbox", "result_a".replace("result_", "r:")}
