@@ -72,7 +72,10 @@ def pause(queue: QueueKeys, paused: bool) -> Call[bool]:
 
 @dataclass(frozen=True, slots=True)
 class QueueInfo:
-    """A queue's lengths by state; ``oldest_ms`` is the age of a ready job at an end of the queue, None without one."""
+    """A queue's lengths by state; ``oldest_ms`` is the age of a ready job at an end of the queue, None without one.
+
+    ``rate_in`` and ``rate_out`` are jobs a second that lately came, and left for good; None if no worker counts them.
+    """
 
     name: str
     discipline: str
@@ -88,12 +91,21 @@ class QueueInfo:
     quarantine: int
     oldest_ms: int | None
     counters: dict[str, int] = field(default_factory=dict)
+    content: str = JOBS
+    rate_in: float | None = None
+    rate_out: float | None = None
 
 
 COUNTERS = (
     "enqueued", "done", "failed", "retried", "cancelled", "expired", "crashed", "lost", "purged", "unknown",
     "crashes", "losses", "requeued", "quarantined", "jumps",
 )  # fmt: skip
+
+# What heartbeat.lua samples: jobs that came to a queue, and jobs that left it for good.
+_CAME = ("enqueued", "requeued")
+_LEFT = ("done", "failed", "cancelled", "expired", "crashed", "lost", "purged", "unknown", "quarantined")
+_NEWEST_SAMPLE = 1_000_000  # microseconds old: over less, a single job would make a rate of thousands
+_OLDEST_SAMPLE = 600_000_000  # microseconds old: no worker has beaten since, and the rate says nothing of now
 
 
 def inspect(queue: QueueKeys) -> Call[QueueInfo]:
@@ -108,10 +120,25 @@ def inspect(queue: QueueKeys) -> Call[QueueInfo]:
         return QueueInfo(
             queue.queue, meta.get("discipline", ""), _count(meta.get("maxsize")), meta.get("paused") == "1",
             ready, delayed, running, suspect, dead, ending, outbox, quarantine, oldest,
-            {name: _count(meta[name]) for name in COUNTERS if name in meta},
+            {name: _count(meta[name]) for name in COUNTERS if name in meta}, meta.get("content") or JOBS,
+            *_rates(meta, now),
         )  # fmt: skip
 
     return make_call(load()["inspect"], queue, ("",), parse)
+
+
+def _rates(meta: dict[str, str], now: int) -> tuple[float | None, float | None]:
+    """Return jobs a second that came and that left since the older sample; None without a usable one."""
+    words = meta.get("sample", "").split(" ")
+    if len(words) not in {3, 6} or not all(_NUMBER.fullmatch(word) for word in words):
+        return None, None
+    numbers = [int(word) for word in words]
+    came, left = (sum(_count(meta.get(name)) for name in names) for names in (_CAME, _LEFT))
+    for at, came_then, left_then in (numbers[:3], numbers[-3:]):
+        if _NEWEST_SAMPLE <= now - at <= _OLDEST_SAMPLE and came_then <= came and left_then <= left:
+            seconds = (now - at) / 1e6
+            return (came - came_then) / seconds, (left - left_then) / seconds
+    return None, None
 
 
 def _declared(queue: QueueKeys, reply: list[Any]) -> Declared:

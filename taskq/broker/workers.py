@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import msgspec
 
 from taskq.broker import keys
 from taskq.broker.call import Call, Command, make_call
@@ -13,6 +15,10 @@ from taskq.broker.keys import SCHEMA, QueueKeys
 from taskq.broker.queues import META_TTL_MS
 from taskq.broker.scripts import load
 from taskq.errors import Fenced, InvalidTimeout
+
+ORDER_TTL_MS: Final = 60_000  # for which a worker that cannot be reached may still hear an order; then nobody waits
+GONE_TTL_MS: Final = 86_400_000  # a day, as long as a worker that died without a word is listed
+CommandWord: TypeAlias = Literal["stop", "pause", "resume"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +158,62 @@ def roster(namespace: str) -> Command[list[tuple[str, int]]]:
 def read_card(namespace: str, worker: str) -> Command[bytes | None]:
     """Read what a worker says of itself."""
     return Command(("GET", keys.card(namespace, worker)), lambda reply: reply)
+
+
+def last_seen(namespace: str, worker: str) -> Command[int | None]:
+    """Read the server's time of a worker's last sign of life, in seconds; None if it is in no roster (any more)."""
+    return Command(("ZSCORE", keys.roster(namespace), worker), lambda reply: None if reply is None else _whole(reply))
+
+
+# --- orders and news --------------------------------------------------------------------------------------------------
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What a worker is asked to do.
+
+    Attributes:
+        command: which.
+        token: shown on the worker's card once it has heard.
+        asker: who asks, for the worker's log.
+    """
+
+    command: CommandWord
+    token: Annotated[str, msgspec.Meta(max_length=64)]
+    asker: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
+def order(namespace: str, worker: str, what: Order) -> Command[int]:
+    """Ask a worker for something, which it may hear twice where a connection breaks; ``keep_orders`` must follow."""
+    return Command(("RPUSH", keys.control(namespace, worker), msgspec.json.encode(what)), int)
+
+
+def keep_orders(namespace: str, worker: str) -> Command[int]:
+    """Let a worker's orders be forgotten if it does not hear them."""
+    return Command(("PEXPIRE", keys.control(namespace, worker), ORDER_TTL_MS), int)
+
+
+def await_order(namespace: str, worker: str, seconds: float) -> Command[bytes | None]:
+    """Block until a worker is asked for something; None if it was not."""
+    parts = ("BLPOP", keys.control(namespace, worker), f"{seconds:.3f}")
+    return Command(parts, lambda reply: None if reply is None else reply[1])
+
+
+def read_order(data: bytes) -> Order | None:
+    """Return what is asked for, None if that cannot be read."""
+    try:
+        return msgspec.json.decode(data, type=Order)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
+def announce(namespace: str, news: object) -> Command[int]:
+    """Tell whoever listens what became of a worker; answers how many do."""
+    return Command(("PUBLISH", keys.events(namespace), b"W\n" + msgspec.json.encode(news)), int)
+
+
+def note_gone(namespace: str, worker: str) -> Command[bool]:
+    """Answer True to the first who finds that a worker vanished."""
+    return Command(("SET", keys.gone(namespace, worker), "1", "NX", "PX", GONE_TTL_MS), lambda reply: reply is not None)
 
 
 def _whole(score: bytes) -> int:

@@ -1,4 +1,4 @@
-"""``taskq worker``: run jobs."""
+"""``taskq worker``: run jobs; its subcommands tell running workers what to do."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
-from taskq.cli import output, values
+from taskq.cli import exits, output, values, workerctl
 from taskq.cli.target import app_option, require_target
+from taskq.cli.usage import Commands
 from taskq.config import find_project, read_project
 from taskq.errors import InvalidOption, MissingDependency, shorten
 
@@ -23,7 +25,13 @@ MAX_GRACE = 86_400  # seconds; a day
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-@click.command(short_help="Run jobs until stopped.")
+@click.group(
+    cls=Commands,
+    short_help="Run jobs until stopped; stop, pause or resume workers.",
+    invoke_without_command=True,
+    subcommand_metavar="[COMMAND [ARGS]...]",
+)
+@click.pass_context
 @app_option
 @click.option("-P", "--pool", default="process", show_default=True, metavar="POOL",
               help="How jobs run: process, thread, gevent or asyncio.")  # fmt: skip
@@ -48,6 +56,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
                    "[tool.taskq] allow_import. Default: none.")  # fmt: skip
 @click.option("--drain", is_flag=True, help="Exit once every queue is empty and nothing runs.")
 def worker(
+    context: click.Context,
+    /,
     *,
     pool: str,
     concurrency: str | None,
@@ -66,8 +76,11 @@ def worker(
     """Run jobs until stopped.
 
     The first TERM or INT lets running jobs finish, a second one gives them back to their queue; QUIT exits at once.
-    Logs go to standard error.
+    Logs go to standard error. A command after it tells workers that run already, on any machine, what to do.
     """
+    if context.invoked_subcommand is not None:
+        _refuse_options(context)
+        return exits.OK
     from taskq.cli.logqueue import bounded_logging
     from taskq.worker import logs
     from taskq.worker.options import DEFAULT_GRACE, WorkerOptions
@@ -95,6 +108,21 @@ def worker(
     options = _with_app(options)
     with bounded_logging(level, log_format, 2):
         return _run(options)
+
+
+for command in (workerctl.stop, workerctl.pause, workerctl.resume):
+    worker.add_command(command)
+
+
+def _refuse_options(context: click.Context) -> None:
+    """Refuse options of a worker to be started, where others are told what to do."""
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        if given and parameter.expose_value:  # not --app, which is for both
+            raise click.UsageError(
+                f"{parameter.opts[-1]} is for starting a worker; it has no meaning for {context.invoked_subcommand!r}",
+                context,
+            )
 
 
 def _run(options: WorkerOptions) -> int:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from taskq.broker import workers
 from taskq.broker.broker import Broker
@@ -16,10 +14,9 @@ from taskq.broker.session import Session
 from taskq.broker.workers import Beat, LeaseTimes
 from taskq.errors import BrokerUnavailable, Fenced, Indeterminate, TaskqError
 from taskq.worker.leases import ServedQueue
+from taskq.worker.presence import Presence
 
 logger = logging.getLogger("taskq.worker")
-FORGOTTEN = 86_400  # seconds that a worker which died without a word is still listed
-CARD_BEATS = 4  # beats that a worker's card outlives it
 
 
 @dataclass(slots=True)
@@ -30,22 +27,21 @@ class Heartbeat:
         broker: where to.
         queues: whose leases are renewed.
         times: how often, and for how long.
-        name: the worker's id, for its card.
         beaten: takes each queue's answer, in this thread.
         fenced: takes a queue and the id whose lease on it is gone, in this thread.
-        card: returns what the worker says of itself.
+        presence: tells others of the worker.
         acknowledged: monotonic seconds of the last beat that the server took.
     """
 
     broker: Broker
     queues: list[ServedQueue]
     times: LeaseTimes
-    name: str
     beaten: Callable[[ServedQueue, Beat], None]
     fenced: Callable[[ServedQueue, str], None]
-    card: Callable[[], dict[str, Any]]
+    presence: Presence
     acknowledged: float = field(default_factory=time.monotonic)
     _stop: threading.Event = field(default_factory=threading.Event)
+    _bell: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -56,8 +52,13 @@ class Heartbeat:
     def stop(self, timeout: float) -> None:
         """End the thread and take the worker's card away; gives up after ``timeout`` seconds."""
         self._stop.set()
+        self._bell.set()
         if self._thread is not None:
             self._thread.join(timeout)
+
+    def show(self) -> None:
+        """Have the worker's card renewed now; returns at once."""
+        self._bell.set()
 
     def _run(self) -> None:
         session = Session(self.broker.address, deadline=self.times.ttl)
@@ -68,18 +69,23 @@ class Heartbeat:
             except TaskqError as error:
                 logger.warning("heartbeat failed: %s", error, extra={"action": "heartbeat_failed"})
             following = max(following + self.times.beat, time.monotonic())
-            self._stop.wait(following - time.monotonic())
-        try:
-            session.read(workers.sign_off(self.broker.namespace, self.name), 1.0)
-            session.read(workers.drop_card(self.broker.namespace, self.name), 1.0)
-        except TaskqError:
-            logger.debug("the card of %s is left to its time-to-live", self.name)
+            self._rest(session, following)
+        self.presence.leave(session)
         session.close()
+
+    def _rest(self, session: Session, until: float) -> None:
+        """Sleep until a monotonic time, or the end; show what changes meanwhile."""
+        while self._bell.wait(max(0.0, until - time.monotonic())):
+            self._bell.clear()
+            if self._stop.is_set():
+                return
+            self.presence.show(session)
 
     def beat(self, session: Session) -> None:
         """Renew every lease once; the worker counts as acknowledged from the moment of sending."""
         sent = time.monotonic()
         now = 0
+        over: set[str] = set()
         for queue in self.queues:
             if queue.fenced:
                 continue
@@ -97,14 +103,9 @@ class Heartbeat:
                 )  # fmt: skip
             else:
                 now = beat.now
+                over.update(beat.over)
                 self.beaten(queue, beat)
         if now:
             self.acknowledged = sent
-            self._show_card(session, now // 1_000_000)
-
-    def _show_card(self, session: Session, now: int) -> None:
-        text = json.dumps(self.card()).encode()
-        ttl_ms = round(CARD_BEATS * self.times.beat * 1000)
-        session.read(workers.write_card(self.broker.namespace, self.name, text, ttl_ms))
-        session.read(workers.sign_in(self.broker.namespace, self.name, now))
-        session.read(workers.prune_roster(self.broker.namespace, now - FORGOTTEN))
+            self.presence.beat(session, now)
+            self.presence.tell_vanished(session, sorted(over))

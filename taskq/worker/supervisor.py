@@ -2,47 +2,42 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import logging
 import os
-import selectors
 import signal
 import socket
-import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 from taskq import embedded
-from taskq.broker import doctor, workers
 from taskq.broker.address import parse_url
 from taskq.broker.broker import Broker
-from taskq.broker.connection import Link
 from taskq.broker.work import StepReply
 from taskq.broker.workers import Beat, LeaseTimes
-from taskq.errors import ConfigError, TaskqError, WorkerError
+from taskq.errors import ConfigError, WorkerError
 from taskq.model.job import random_token
 from taskq.version import VERSION
+from taskq.worker import membership
+from taskq.worker.card import encode_card
 from taskq.worker.claims import Claims
+from taskq.worker.control import Control
 from taskq.worker.dispatch import Dispatcher
 from taskq.worker.heartbeat import Heartbeat
 from taskq.worker.holdings import Holder
+from taskq.worker.inbox import Inbox
 from taskq.worker.leases import Lease, ServedQueue
+from taskq.worker.membership import left
 from taskq.worker.nursery import Nursery
 from taskq.worker.options import QueueChoice, WorkerOptions
+from taskq.worker.presence import Presence
 from taskq.worker.protocol import Hello
 from taskq.worker.reaper import Reaper
-from taskq.worker.wire import Wire
 
 logger = logging.getLogger("taskq.worker")
 BOOT_TIMEOUT = 60.0  # seconds for the first child's import of the app
 LAST_WORDS = 5.0  # seconds to say what is settled when the server does not answer
-LEAST_WORDS = 0.2  # seconds for each further step of a stop whose time is over
+CARD_BEATS = 4  # beats that a worker's card outlives it
 SELF_FENCE = 0.8  # share of the lease after which an unrenewed worker starts nothing new
-PR_SET_CHILD_SUBREAPER = 36  # prctl: orphaned grandchildren come here, and are reaped as by pid 1
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD)
 
 
 def run(options: WorkerOptions) -> int:
@@ -67,20 +62,16 @@ class Supervisor:
     def __init__(self, options: WorkerOptions) -> None:
         self.options = options
         self.id = f"{options.name or socket.gethostname()}.{os.getpid()}.{random_token(6)}"
-        self._selector = selectors.DefaultSelector()
-        self._inbox: deque[Callable[[], None]] = deque()
-        self._wake_out, self._wake_in = socket.socketpair()
-        self._wake_out.setblocking(False)
-        self._wake_in.setblocking(False)
-        self._signals: deque[int] = deque()  # never iterated: a signal may come between
-        self._child_ended = False
+        self._inbox = Inbox()
         self._started = time.time()
         self._stop_by = 0.0  # monotonic seconds at which running jobs are killed; 0 while not stopping
+        self._paused = False
         self._killed = False
         self._quit = False
-        self._claims = Claims(self.post, self._watch, self)
+        self._claims = Claims(self.post, self._inbox.watch, self)
         self._dispatcher = Dispatcher(self._claims, self.id)
-        self._nursery = Nursery(options, self._dispatcher, self._selector, self.id, VERSION, self.post)
+        self._nursery = Nursery(options, self._dispatcher, self._inbox.selector, self.id, VERSION, self.post)
+        self._control = Control(self.post, self._inbox.watch, self.id, self.obey)
         self._broker: Broker | None = None
         self._heartbeat: Heartbeat
         self._reaper: Reaper
@@ -89,8 +80,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Boot, loop, shut down; a signal before it is ready ends it as gracefully, since it holds nothing yet."""
-        self._selector.register(self._wake_out, selectors.EVENT_READ, self._awake)
-        with self._own_signals():
+        with self._inbox.own_signals():
             try:
                 self._boot()
                 self._loop()
@@ -101,24 +91,6 @@ class Supervisor:
             finally:
                 self._close()
 
-    @contextlib.contextmanager
-    def _own_signals(self) -> Iterator[None]:
-        _become_subreaper()
-        before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
-        wakeup = signal.set_wakeup_fd(self._wake_in.fileno(), warn_on_full_buffer=False)
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(wakeup)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _on_signal(self, number: int, _: object) -> None:
-        if number == signal.SIGCHLD:
-            self._child_ended = True
-        else:
-            self._signals.append(number)
-
     def _boot(self) -> None:
         self._nursery.start()
         hello = self._first_hello()
@@ -127,17 +99,17 @@ class Supervisor:
         self._nursery.holder = Holder(broker)
         times = self.options.times or LeaseTimes(hello.beat, hello.ttl)
         queues = [ServedQueue(choice, broker.keys(choice.name), self.id) for choice in self._choices(hello)]
-        self._examine(broker, [queue.name for queue in queues])
-        self._register(broker, queues, times)
+        membership.examine(broker, [queue.name for queue in queues])
+        membership.register(broker, queues, times)
         self._claims.open(broker, queues)
+        self._control.open(broker)
         self._heartbeat = Heartbeat(
             broker,
             queues,
             times,
-            self.id,
             self._beaten,
             lambda queue, worker: self.post(lambda: self.fenced(queue, worker)),
-            self._card,
+            self._presence(broker.namespace, times),
         )
         self._reaper = Reaper(broker, times, lambda: self.post(self._claims.look))
         self._heartbeat.start()
@@ -151,7 +123,7 @@ class Supervisor:
     def _first_hello(self) -> Hello:
         deadline = time.monotonic() + BOOT_TIMEOUT
         while self._nursery.first_hello is None:
-            if self._signals:
+            if self._inbox.signals:
                 raise _StoppedEarly
             if time.monotonic() > deadline:
                 raise WorkerError(f"the app {self.options.app!r} was not imported within {BOOT_TIMEOUT:.0f} s")
@@ -167,21 +139,18 @@ class Supervisor:
             return list(self.options.queues)
         return [QueueChoice(name) for name, _, _ in hello.queues] or [QueueChoice("default")]
 
-    def _examine(self, broker: Broker, names: list[str]) -> None:
-        link = broker.link()
-        try:
-            findings = doctor.examine(link, broker.namespace, names)
-        finally:
-            link.close()
-        for finding in findings:
-            if finding.level == "warn" and not (broker.address.revive and finding.name == "memory-limit"):
-                logger.warning("%s", finding.text, extra={"action": "doctor", "check": finding.name})
-        doctor.refuse(findings)
+    def _presence(self, namespace: str, times: LeaseTimes) -> Presence:
+        about = {"pool": self.options.pool, "queues": [queue.name for queue in self._claims.queues]}
+        return Presence(namespace, self.id, self._card, about, CARD_BEATS * times.beat)
 
-    def _register(self, broker: Broker, queues: list[ServedQueue], times: LeaseTimes) -> None:
-        for queue in queues:
-            if not broker.run(workers.register(queue.keys, queue.worker, times)):
-                raise WorkerError(f"worker id {queue.worker} is taken in queue {queue.name}; was the machine cloned?")
+    def _card(self) -> bytes:
+        fields = {
+            "name": self.id, "host": socket.gethostname(), "pid": os.getpid(), "pool": self.options.pool,
+            "children": self.options.children, "slots": self.options.slots,
+            "queues": [queue.name for queue in self._claims.queues],
+            "started": round(self._started), "version": VERSION, "state": self.state, "heard": self._control.heard,
+        }  # fmt: skip
+        return encode_card(fields, self._dispatcher.hands, self._claims.offset_us)
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
@@ -193,43 +162,29 @@ class Supervisor:
             if self._dispatcher.held or self._nursery.retiring:
                 self._nursery.watch(now)
             self._check_lease(now)
+            self._control.tick(now)
+            if self._paused:
+                self._dispatcher.release_pending()
             self._claims.pump(now)
             if self.options.drain and not self._stop_by and self._claims.drained and not self._dispatcher.holds_any:
                 self._begin_stop(now)
-            self._dispatcher.pump()
+            if not self._paused:
+                self._dispatcher.pump()
             self._nursery.watch_writing()
             if self._stop_by:
                 self._press_on(now)
-            limit = min(self._claims.deadline(now), self._nursery.deadline(now))
+            limit = min(self._claims.deadline(now), self._nursery.deadline(now), self._control.deadline(now))
             self._wait(limit - time.monotonic())
 
     def _wait(self, seconds: float) -> None:
-        for key, _ in self._selector.select(max(0.0, seconds)):
-            key.data()
-        while self._inbox:
-            self._inbox.popleft()()
-        if self._child_ended:
-            self._child_ended = False  # before reaping: one that ends meanwhile is seen now or the next time
+        self._inbox.wait(seconds)
+        if self._inbox.child_ended:
+            self._inbox.child_ended = False  # before reaping: one that ends meanwhile is seen now or the next time
             self._nursery.reap()
-
-    def _awake(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while self._wake_out.recv(4096):
-                pass
 
     def post(self, function: Callable[[], None]) -> None:
         """Run ``function`` in the loop; any thread may call this."""
-        self._inbox.append(function)
-        with contextlib.suppress(BlockingIOError, OSError):  # full: the loop is about to wake; closed: it has ended
-            self._wake_in.send(b"\0")
-
-    def _watch(self, link: Link | None, wire: Wire) -> None:
-        if link is not None:
-            self._selector.register(link.fileno(), selectors.EVENT_READ, wire.receive)
-            return
-        for key in list(self._selector.get_map().values()):
-            if key.data == wire.receive:
-                self._selector.unregister(key.fileobj)
+        self._inbox.post(function)
 
     def _check_lease(self, now: float) -> None:
         late = now - self._heartbeat.acknowledged > SELF_FENCE * self._heartbeat.times.ttl
@@ -245,7 +200,7 @@ class Supervisor:
 
     def wanted(self) -> tuple[int, int]:
         """Return how many jobs and how many suspects may be claimed now."""
-        return self._dispatcher.wanted()
+        return (0, 0) if self._paused else self._dispatcher.wanted()
 
     def claimed(self, leases: list[Lease]) -> None:
         """Take new leases."""
@@ -315,11 +270,33 @@ class Supervisor:
         queue.start_over(worker)
         self._claims.look()
 
+    # --- orders -------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """What it does, in one word; any thread may ask."""
+        return "stopping" if self._stop_by else "paused" if self._paused else "running"
+
+    def obey(self, command: str) -> None:
+        """Do what was asked for from afar; a worker that is stopping does nothing else any more."""
+        now = time.monotonic()
+        if command == "stop" and not self._stop_by:
+            logger.info("stopping: running jobs have %g s", self.options.grace, extra={"action": "stopping"})
+            self._begin_stop(now)
+        elif command == "pause" and not self._stop_by:
+            self._paused = True
+            for hand in self._dispatcher.hands:
+                self._dispatcher.recall(hand)
+        elif command == "resume" and not self._stop_by:
+            self._paused = False
+            self._claims.look()
+        self._heartbeat.show()
+
     # --- stopping -----------------------------------------------------------------------------------------------
 
     def _handle_signals(self, now: float) -> None:
-        while self._signals:
-            number = self._signals.popleft()
+        while self._inbox.signals:
+            number = self._inbox.signals.popleft()
             if number == signal.SIGQUIT:
                 self._quit = True
             elif not self._stop_by:
@@ -338,6 +315,7 @@ class Supervisor:
         for hand in list(self._dispatcher.hands):
             self._dispatcher.recall(hand)
             self._nursery.dismiss(hand)
+        self._heartbeat.show()
 
     def _press_on(self, now: float) -> None:
         if now >= self._stop_by and not self._killed:
@@ -354,57 +332,31 @@ class Supervisor:
             logger.warning("quitting at once", extra={"action": "quit"})
             self._nursery.kill_all()
             return 128 + signal.SIGQUIT
+        self._control.close()
         deadline = time.monotonic() + LAST_WORDS
-        while not self._claims.idle and (now := time.monotonic()) < deadline and not self._signals:
+        while not self._claims.idle and (now := time.monotonic()) < deadline and not self._inbox.signals:
             self._claims.pump(now)
             self._wait(0.05)
         self._relay_rest(deadline)
-        self._heartbeat.stop(_left(deadline))
-        for queue in self._claims.queues:
-            assert self._broker is not None
-            try:
-                self._broker.run(workers.deregister(queue.keys, queue.worker), _left(deadline))
-            except TaskqError as error:
-                logger.warning(
-                    "queue %s keeps this worker's lease until it ends: %s", queue.name, error,
-                    extra={"action": "not_deregistered", "queue": queue.name},
-                )  # fmt: skip
-                if _left(deadline) <= LEAST_WORDS:
-                    break
+        self._heartbeat.stop(left(deadline))
+        assert self._broker is not None
+        membership.deregister(self._broker, self._claims.queues, deadline)
         logger.info("worker %s has stopped", self.id, extra={"action": "worker_stopped", "worker": self.id})
         return 0
 
     def _relay_rest(self, deadline: float) -> None:
         for queue in self._claims.queues:
             self._reaper.relay(queue.name)
-        self._reaper.stop(_left(deadline))
+        self._reaper.stop(left(deadline))
 
     def _close(self) -> None:
         self._nursery.kill_all()
         self._nursery.close()
         if self._nursery.holder is not None:
             self._nursery.holder.close()
+        self._control.close()
         if self._claims.queues:
             self._claims.close()
         if self._broker is not None:
             self._broker.close()
-        self._selector.close()
-        self._wake_in.close()
-        self._wake_out.close()
-
-    def _card(self) -> dict[str, Any]:
-        return {
-            "name": self.id, "host": socket.gethostname(), "pid": os.getpid(), "pool": self.options.pool,
-            "children": self.options.children, "slots": self.options.slots,
-            "queues": [queue.name for queue in self._claims.queues], "busy": self._dispatcher.held,
-            "started": round(self._started), "version": VERSION,
-        }  # fmt: skip
-
-
-def _left(deadline: float) -> float:
-    return max(LEAST_WORDS, deadline - time.monotonic())
-
-
-def _become_subreaper() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self._inbox.close()
