@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format clean
+.PHONY: help demo test check bench docs format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -31,6 +31,10 @@ check: $(STAMP)  ## format, lint, types, import contracts, unit tests (under a m
 
 bench: $(STAMP)  ## measure taskq beside a bare loop over Redis
 	$(BIN)/python -m benchmarks
+
+docs: $(STAMP)  ## write what the commands say of themselves and print at work into docs/
+	$(BIN)/python docs/reference.py
+	$(BIN)/python docs/session.py docs/a-day.md
 
 format: $(STAMP)  ## rewrite the code in the project's format
 	$(BIN)/ruff format .

@@ -30,6 +30,7 @@ from taskq.client import result as handles
 from taskq.client.hooks import Hooks
 from taskq.client.keeper import Keeper
 from taskq.client.naming import default_name, is_same_function
+from taskq.client.operating import OperatesJobs
 from taskq.client.operation import Operation, perform
 from taskq.client.options import CallKeywords, TaskKeywords, check_task_options
 from taskq.client.sending import Sender
@@ -79,7 +80,7 @@ class AppOptions(TypedDict, total=False):
     lease: float
 
 
-class TaskQ(MakesPrimitives):
+class TaskQ(MakesPrimitives, OperatesJobs):
     """An application. Making one connects to nothing; the first use does.
 
     Any thread and any event loop may use it, and so may a forked child.
@@ -373,7 +374,10 @@ class TaskQ(MakesPrimitives):
         return embedded.address()
 
     def close(self) -> None:
-        """Close connections and end threads of this process; handles get no more news, the next use connects again."""
+        """Close connections and end threads of this process; the next use connects again.
+
+        Handles get no more news. What is held of locks and the like is lost to this process, and free after its lease.
+        """
         sender, self._current = self._current, None
         if sender is not None and sender.pid == os.getpid():
             sender.keeper.close()

@@ -13,7 +13,7 @@ TaskqError
         MissingDependency    an extra is not installed
     InvalidCall              one call cannot become a job
         BadArguments  SerializationError  PayloadTooLarge  InvalidPriority  InvalidDelay  InvalidTimeout
-        InvalidJobId  UnknownTask
+        InvalidJobId  UnknownTask  UnknownQueue
         JobConflict          the id exists with another content
     BrokerError              the server refused or could not be reached
         BrokerUnavailable  AuthenticationFailed  WrongServer  BrokerFull  BrokerReadOnly  WrongType  SchemaTooNew
@@ -36,7 +36,9 @@ TaskqError
 
 from __future__ import annotations
 
+import difflib
 import sys
+from collections.abc import Iterable
 
 MAX_SHOWN = 80  # characters of a foreign value in a message: enough to find it, too few to flood a log
 
@@ -49,6 +51,17 @@ def shorten(value: object, limit: int = MAX_SHOWN) -> str:
         text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
     text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def near(name: str, known: Iterable[str], *, most: int = 8) -> str:
+    """Return what a message adds about an unknown name: the nearest known one, else some of them."""
+    names = sorted(known)
+    if found := difflib.get_close_matches(name, names, 1):
+        return f", did you mean {found[0]!r}?"
+    if not names:
+        return "; there are none"
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"; there are {', '.join(names[:most])}{more}"
 
 
 class TaskqError(Exception):
@@ -133,6 +146,10 @@ class InvalidJobId(InvalidCall, ValueError):
 
 class UnknownTask(InvalidCall, LookupError):
     """No task of this name is registered."""
+
+
+class UnknownQueue(InvalidCall, LookupError):
+    """No queue of this name was ever used in the namespace, or not for 90 days."""
 
 
 class JobConflict(InvalidCall):

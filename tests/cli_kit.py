@@ -76,19 +76,20 @@ class Cli:
             **options,
         )
 
-    def on_terminal(self, *arguments: str, **changes: str) -> Run:
-        """Run ``taskq arguments`` on a terminal of 100 columns; its output and errors are one."""
+    def on_terminal(self, *arguments: str, answer: str = "", **changes: str) -> Run:
+        """Run ``taskq arguments`` on a terminal of 100 columns, with what is typed; its output and errors are one."""
         master, terminal = pty.openpty()
         process = subprocess.Popen(
             [sys.executable, "-m", "taskq", *arguments],
             cwd=self.folder,
-            env={**self.merged(changes), "TERM": "xterm", "COLUMNS": "100"},
+            env={"TERM": "xterm", "COLUMNS": "100", **self.merged(changes)},
             stdin=terminal,
             stdout=terminal,
             stderr=terminal,
             start_new_session=True,
         )
         os.close(terminal)
+        os.write(master, answer.encode())
         text = b""
         with contextlib.suppress(OSError):  # EIO: the other side is closed
             while part := os.read(master, 65_536):

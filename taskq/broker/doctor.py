@@ -53,18 +53,22 @@ QUEUE_TYPES: Mapping[str, str] = {
 ERRORS: Mapping[str, type[BrokerError]] = {"scripts": AuthenticationFailed, "schema": SchemaTooNew, "keys": WrongType}
 
 
-def examine(link: Link, namespace: str, queues: Sequence[str] | None = None) -> list[Finding]:
+def examine(
+    link: Link, namespace: str, queues: Sequence[str] | None = None, deadline: float = CALL_DEADLINE
+) -> list[Finding]:
     """Return what there is to say of a server, in a fixed order of checks.
 
     Args:
         link: a connection, opened here; the caller closes it.
         namespace: first part of the keys.
         queues: whose keys are looked at; None for all in the registry, at most MAX_QUEUES.
+        deadline: seconds that a server has which takes no commands yet; one that does not answer has 5 s at most.
 
     Raises:
         BrokerUnavailable: nothing answers within 5 s, or the connection breaks.
-        BrokerError: it refuses the login, is no Redis, or takes no commands for a minute.
+        BrokerError: it refuses the login, is no Redis, or takes no commands until the deadline.
     """
+    _reach(link, deadline)
     return check(gather(link, namespace, queues))
 
 
@@ -88,8 +92,7 @@ def server_time() -> Command[float]:
 
 
 def gather(link: Link, namespace: str, queues: Sequence[str] | None) -> Facts:
-    """Ask the server; raises as ``examine`` does."""
-    _reach(link)
+    """Ask the server, which answers; raises as ``examine`` does."""
     if queues is None:
         queues = (_ask(link, jobs.queue_names(namespace)) or [])[:MAX_QUEUES]
     info = _ask(link, Command(("INFO",), _fields)) or {}
@@ -109,10 +112,10 @@ def gather(link: Link, namespace: str, queues: Sequence[str] | None) -> Facts:
     return Facts(link.address, info, ahead, save, masters or 1, denied, schemas, types, expected)
 
 
-def _reach(link: Link) -> None:
-    """Connect; a server that is just starting has 5 s to appear, and a minute to read its data."""
+def _reach(link: Link, deadline: float) -> None:
+    """Connect; a server that is just starting has 5 s to appear, and the deadline to read its data."""
     ping: Command[object] = Command(("PING",), lambda reply: reply)
-    patience = Patience(link.address, "ping", CALL_DEADLINE, reached=False)
+    patience = Patience(link.address, "ping", deadline, reached=False)
     while True:
         try:
             link.connect()

@@ -18,11 +18,13 @@ def doctor(*, json_: bool) -> int:
     checks and does not start then. Nothing is written to the server.
     """
     from taskq.broker.doctor import examine
+    from taskq.broker.session import reply_timeout
 
     app = load_any_app()
-    link = app.broker.link()
+    patience = app.settings.call_deadline
+    link = app.broker.link(timeout=reply_timeout(patience))
     try:
-        findings = examine(link, app.settings.namespace, None)
+        findings = examine(link, app.settings.namespace, None, patience)
     finally:
         link.close()
     refused = any(finding.level == "refuse" for finding in findings)

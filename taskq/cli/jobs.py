@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from taskq.cli import exits, output, values
+from taskq.cli import complete, exits, output, values
 from taskq.cli.target import app_option, load_any_app, load_app
 from taskq.errors import UnknownOrExpired, UnknownTask, shorten
 from taskq.worker.logs import clean
@@ -46,10 +46,11 @@ class JobCommand(click.Command):
 
 @click.command(cls=JobCommand, short_help="Put a job on a queue.")
 @app_option
-@click.argument("task")
+@click.argument("task", shell_complete=complete.words(complete.tasks, needs_app=True))
 @click.argument("arguments", nargs=-1, metavar="[ARGS]...")
 @click.option("--kwarg", multiple=True, metavar="NAME=VALUE", help="A keyword argument; may be given many times.")
-@click.option("--queue", metavar="NAME", help="The queue. Default: the task's.")
+@click.option("--queue", metavar="NAME", shell_complete=complete.words(complete.queues),
+              help="The queue. Default: the task's.")  # fmt: skip
 @click.option("--priority", metavar="NUMBER", help="On a priority queue: lower numbers leave first.")
 @click.option("--delay", metavar="SECONDS", help="Start it no sooner than that.")
 @click.option("--expires", metavar="SECONDS", help="Do not start it any more after that.")
@@ -101,7 +102,7 @@ def enqueue(
 
 @click.command(short_help="Show the state and result of a job.")
 @app_option
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID", shell_complete=complete.words(complete.job_ids))
 @click.option("--wait", is_flag=True, help="Wait until it ends.")
 @click.option("--timeout", metavar="SECONDS", help="With --wait: give up after that.")
 @click.option("--traceback", is_flag=True, help="Show a failed job's traceback.")

@@ -14,12 +14,19 @@ from typing import Any, NoReturn
 import click
 
 from taskq.cli import exits
+from taskq.cli.acting import cancel, move, pause, purge, resume, retry, revoke
+from taskq.cli.complete import completion
+from taskq.cli.dead import dead
 from taskq.cli.doctor import doctor
+from taskq.cli.events import events
 from taskq.cli.jobs import enqueue, result
+from taskq.cli.listing import job, jobs
 from taskq.cli.output import complain
+from taskq.cli.report import report
 from taskq.cli.server import server
-from taskq.cli.status import status
+from taskq.cli.status import queues, status, workers
 from taskq.cli.target import app_option
+from taskq.cli.tasks import config, tasks
 from taskq.cli.usage import Commands
 from taskq.cli.worker import worker
 from taskq.errors import TaskqError
@@ -47,7 +54,13 @@ def commands() -> None:
     """
 
 
-for command in (worker, enqueue, result, status, server, doctor):
+COMMANDS: tuple[click.Command, ...] = (
+    worker, enqueue, result,
+    status, queues, workers, jobs, job, tasks, config, events, report,
+    cancel, revoke, retry, move, purge, pause, resume, dead,
+    server, doctor, completion,
+)  # fmt: skip
+for command in COMMANDS:
     commands.add_command(command)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -16,6 +16,9 @@ from taskq.worker.logs import clean
 
 # What JSON does not escape by itself and could still steer a terminal or turn the direction of its text.
 _STEERING = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+NOTHING = frozenset({"0", "-", ""})  # cells of which a narrow table can do without
+LONG = 1000  # jobs; fewer are done before a bar is drawn
 
 
 def on_terminal() -> bool:
@@ -110,16 +113,95 @@ def _columns(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -
 
 
 def _draw(title: str, heads: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    drawn = Table(title=title, title_justify="left")
-    for head, number in zip(heads, right, strict=True):
-        drawn.add_column(head, justify="right" if number else "left", overflow="fold")
+    console = Console()
+    kept = _fitting(heads, cells, console.width)
+    drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for at in kept:
+        drawn.add_column(heads[at], justify="right" if right[at] else "left", overflow="fold", no_wrap=right[at])
     for row in cells:
-        drawn.add_row(*(escape(cell) for cell in row))
-    Console().print(drawn)
+        drawn.add_row(*(escape(row[at]) for at in kept))
+    console.print(drawn)
+
+
+def _fitting(heads: Sequence[str], cells: Sequence[Sequence[str]], room: int) -> list[int]:
+    """Return the columns to show: all, or if they are too wide for the terminal those that say something."""
+    every = list(range(len(heads)))
+    widths = [max(len(row[at]) for row in [heads, *cells]) + 2 for at in every]
+    if sum(widths) <= room:
+        return every
+    return [at for at in every if at == 0 or any(row[at] not in NOTHING for row in cells)]
+
+
+def flush() -> None:
+    """Let whoever reads along see what was printed."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def screen() -> Iterator[Callable[[Callable[[], None]], None]]:
+    """Use the whole terminal for the length of a block; the value draws what a function prints in place of the last."""
+    from rich.console import Console
+
+    console = Console()
+
+    def draw(show: Callable[[], None]) -> None:
+        console.clear()
+        show()
+
+    with console.screen(hide_cursor=True):
+        yield draw
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> None:
+    """Print named values, one a line."""
+    shown = [(name, line(text)) for name, text in pairs]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, text in shown:
+        click.echo(f"{name.ljust(width)}  {text}".rstrip())
+
+
+def block(text: str) -> None:
+    """Print several lines, set in."""
+    for one in clean(text).rstrip().splitlines():
+        click.echo(f"    {one}")
+
+
+def confirm(question: str, agreed: bool) -> bool:
+    """Ask a person before something is destroyed.
+
+    Args:
+        question: with the number of what is about to go.
+        agreed: by ``--yes``, so that nothing is asked.
+
+    Raises:
+        click.UsageError: nobody can be asked.
+    """
+    if agreed:
+        return True
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise click.UsageError(f"{line(question)} say --yes, or --dry-run to see what would be done")
+    return click.confirm(line(question), err=True)
+
+
+@contextlib.contextmanager
+def progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Count along on standard error for the length of a block; the value is told of more. Nothing in a pipe."""
+    if total < LONG or sys.stderr is None or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        bar = shown.add_task(line(text), total=total)
+        yield lambda more: shown.update(bar, advance=more)
 
 
 @contextlib.contextmanager

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from taskq.app import TaskQ
 
 F = TypeVar("F", bound=Callable[..., Any])
+PATIENCE: Final = 4.0  # seconds for the server to answer one call of a command
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,12 @@ def require_target() -> Target:
     return target
 
 
-def load_app() -> TaskQ:
+def load_app(patience: float = PATIENCE, *, connects: bool = True) -> TaskQ:
     """Import the app that is named.
+
+    Args:
+        patience: seconds for which its calls are repeated, unless somebody configured ``call_deadline``.
+        connects: its server is going to be used; else its settings stay as they are.
 
     Raises:
         AppNotFound: none is named, or it cannot be imported.
@@ -93,18 +98,28 @@ def load_app() -> TaskQ:
     from taskq.worker.appfinder import find_app
 
     target = require_target()
-    return find_app(target.spec, target.root)
+    found = find_app(target.spec, target.root)
+    return _hasten(found, patience) if connects else found
 
 
-def load_any_app() -> TaskQ:
-    """Import the app that is named; where none is, return one made of the settings alone, without tasks.
+def load_any_app(patience: float = PATIENCE, *, connects: bool = True) -> TaskQ:
+    """Import the app that is named; where none is, return one made of the settings alone; see ``load_app``.
 
     Raises:
         AppNotFound: the named one cannot be imported.
     """
     from taskq.app import TaskQ
 
-    return load_app() if find_target() is not None else TaskQ("taskq")
+    if find_target() is not None:
+        return load_app(patience, connects=connects)
+    return _hasten(TaskQ("taskq"), patience) if connects else TaskQ("taskq")
+
+
+def _hasten(app: TaskQ, patience: float) -> TaskQ:
+    """Let an app that has not connected yet give up sooner: a person waits."""
+    if app.settings.sources["call_deadline"] == "default":
+        app.settings = replace(app.settings, call_deadline=patience)
+    return app
 
 
 def _here() -> str:

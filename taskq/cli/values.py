@@ -6,11 +6,15 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from taskq.errors import BadArguments, InvalidOption, shorten
 
 _SIZE = re.compile(r"(\d{1,15})([kmgt]?)(i?b)?", re.IGNORECASE | re.ASCII)
+_SPAN = re.compile(r"(?:[0-9]{1,15}(?:\.[0-9]{1,9})?[smhdw])+", re.ASCII)
+_SPANS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}  # seconds
+MAX_SPAN = 10 * 366 * 86_400.0  # seconds; ten years, longer than anything is kept
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -36,6 +40,49 @@ def seconds(option: str, text: str, low: float, high: float) -> float:
     if not low <= number <= high:  # NaN is in no range
         raise InvalidOption(f"{option} {_shown(text)} must be a number of seconds from {low:g} to {high:g}")
     return number
+
+
+def span(option: str, text: str, low: float = 0.0, high: float = MAX_SPAN) -> float:
+    """Return a time span such as ``90s``, ``10m``, ``1h30m`` or ``1d`` in seconds; a bare number is seconds.
+
+    Raises:
+        InvalidOption: it is none, or not from ``low`` to ``high`` seconds.
+    """
+    bare = text.strip().lower()
+    if _SPAN.fullmatch(bare):
+        found = sum(float(part) * _SPANS[unit] for part, unit in re.findall(r"([0-9.]+)([smhdw])", bare))
+    else:
+        found = _float(bare)
+    if not low <= found <= high:  # NaN is in no range
+        raise InvalidOption(
+            f"{option} {_shown(text)} must be a time span from {low:g}s to {high / 86_400:g}d, such as 90s or 1h30m"
+        )
+    return found
+
+
+def when(option: str, text: str) -> float | timedelta:
+    """Return a moment: how long ago, as ``span`` reads it, or a date and time as seconds since 1970.
+
+    A time without a zone is this machine's.
+
+    Raises:
+        InvalidOption: it is neither.
+    """
+    try:
+        return timedelta(seconds=span(option, text))
+    except InvalidOption:
+        pass
+    try:
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except (ValueError, OverflowError, OSError):
+        way_out = "90s, 10m, 2h or 1d ago, or a time such as 2026-11-20T10:00"
+        raise InvalidOption(f"{option} {_shown(text)} must be a time: {way_out}") from None
+
+
+def moment(option: str, text: str, now: float) -> float:
+    """Return the seconds since 1970 of what ``when`` reads, counted from ``now``; raises as it does."""
+    found = when(option, text)
+    return now - found.total_seconds() if isinstance(found, timedelta) else found
 
 
 def number(option: str, text: str) -> float:
@@ -64,6 +111,18 @@ def kibibytes(option: str, text: str, low: int, high: int) -> int:
         span = f"from {low // 1024}M to {high // 1024**2}G"
         raise InvalidOption(f"{option} {_shown(text)} must be a size {span}, such as 200M or 1G")
     return size
+
+
+def listed(option: str, text: str) -> list[str]:
+    """Return the words of a list with commas.
+
+    Raises:
+        InvalidOption: one is empty.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if not all(words):
+        raise InvalidOption(f"{option} {shorten(text)} must be words with commas between")
+    return words
 
 
 def argument(text: str) -> Any:

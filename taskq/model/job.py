@@ -26,6 +26,7 @@ FLAG_IGNORE_RESULT = "i"  # no result record is stored
 FLAG_EXPIRES = "x"  # the field <expires ms> is set, counted from <enqueued ms>
 
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_STAMP = 16  # digits of a time that is one
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"  # base32hex in lower case: text order is number order
 _PAIRS = [a + b for a in _DIGITS for b in _DIGITS]
 _COUNTER_LIMIT = 1 << 15  # three base32 digits, ids of one process within a millisecond
@@ -230,3 +231,27 @@ def split_data(data: bytes) -> tuple[Header, bytes]:
         ),
         body,
     )
+
+
+def peek(data: bytes) -> tuple[int | None, str]:
+    """Read when a job was accepted, in milliseconds, and its task's name from the first bytes of header and body.
+
+    Whatever is damaged or cut off is missing in the answer.
+    """
+    line, _, body = data.partition(b"\n")
+    stamp, _, _ = line.partition(b";")
+    enqueued = int(stamp) if stamp.isdigit() and len(stamp) <= _STAMP else None
+    return enqueued, _first_text(body[1:]) if body[:1] and 0x90 <= body[0] <= 0x9F else ""
+
+
+def _first_text(packed: bytes) -> str:
+    """Read the text at the beginning of msgpack bytes, empty if there is none or not all of it."""
+    kind, start = packed[0] if packed else 0, 1
+    size = kind & 0x1F
+    if kind in {0xD9, 0xDA}:
+        start = 2 if kind == 0xD9 else 3
+        size = int.from_bytes(packed[1:start])
+    elif not 0xA0 <= kind <= 0xBF:
+        return ""
+    text = packed[start : start + size]
+    return text.decode("utf-8", "replace") if len(text) == size else ""

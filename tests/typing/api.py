@@ -8,6 +8,8 @@ from collections.abc import Coroutine
 from typing import Any, assert_type
 
 from taskq import AsyncResult, Executor, JobContext, LifoQueue, PriorityQueue, Queue, ResultSet, Signature, Task, TaskQ
+from taskq.client.detail import JobDetail
+from taskq.client.inspection import JobInfo
 from taskq.client.task import CoroutineTask
 from taskq.coordination.barrier import Barrier
 from taskq.coordination.condition import Condition
@@ -183,3 +185,24 @@ async def meetings_in_a_loop(barrier: Barrier, condition: Condition) -> None:
 def kinds(task: Task[..., Any], coroutine: CoroutineTask[[str], bytes]) -> None:
     task.delay(1, x=2)
     coroutine.delay("u")
+
+
+def operators() -> None:
+    assert_type([one.ready for one in app.inspect.queues()], list[int])
+    assert_type(next(app.inspect.workers()[0].running.__iter__()).task, str)
+    assert_type(list(app.inspect.jobs(queue="q", state=("dead", "ready"), limit=5)), list[JobInfo])
+    assert_type(app.inspect.job("q/x"), JobDetail)
+    app.control.pause("q")
+    app.control.resume("q")
+    assert_type(app.control.purge("q", told=print), int)
+    assert_type(app.control.retry(["q/x"]) + app.control.drop(one.id for one in app.inspect.jobs()), int)
+    assert_type(app.control.move("q/x", to="r").now, str)
+    with app.events(kinds=["failed"], duration=5) as events:
+        assert_type([event.kind for event in events], list[str])
+
+
+async def operators_in_a_loop() -> None:
+    assert_type([job.state async for job in app.inspect.aio.jobs(state="dead")], list[str])
+    assert_type(await app.inspect.aio.job("q/x"), JobDetail)
+    assert_type(await app.control.aio.retry(["q/x"], print), int)
+    assert_type((await app.control.aio.move("q/x", "r")).problem, str)

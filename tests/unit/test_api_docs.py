@@ -12,12 +12,16 @@ import pytest
 import taskq
 from taskq import errors
 from taskq.app import AppOptions
+from taskq.client.control import Control
 from taskq.client.hooks import Hooks
+from taskq.client.inspection import Inspect
 from taskq.client.options import CallKeywords, TaskKeywords
 
 API = (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8")
 ERRORS = [one for one in vars(errors).values() if inspect.isclass(one) and one.__module__ == errors.__name__]
-CLASSES = ["TaskQ", "Task", "AsyncResult", "ResultSet", "Executor", "Signature", "Queue", "JobContext"]
+CLASSES = {name: getattr(taskq, name) for name in (
+    "TaskQ", "Task", "AsyncResult", "ResultSet", "Executor", "Signature", "Queue", "JobContext",
+)} | {"inspect": Inspect, "control": Control}  # fmt: skip
 
 
 def section(title: str) -> str:
@@ -32,8 +36,8 @@ def is_named(name: str, text: str) -> bool:
 
 
 def members() -> Iterator[tuple[str, str]]:
-    for name in CLASSES:
-        yield from ((name, member) for member in dir(getattr(taskq, name)) if not member.startswith("_"))
+    for name, cls in CLASSES.items():
+        yield from ((name, member) for member in dir(cls) if not member.startswith("_"))
 
 
 @pytest.mark.parametrize("name", taskq.__all__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -28,7 +29,7 @@ def section(name: str) -> str:
 
 def options() -> Iterator[tuple[str, str]]:
     for name, command in commands.commands.items():
-        inner = command.commands.values() if isinstance(command, click.Group) else [command]
+        inner = [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
         for one in inner:
             for parameter in one.params:
                 if isinstance(parameter, click.Option) and "--app" not in parameter.opts:
@@ -38,6 +39,11 @@ def options() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(("command", "option"), sorted(set(options())))
 def test_every_option_is_in_the_reference(command: str, option: str) -> None:
     assert f"{option}" in section(command)
+
+
+def test_the_reference_says_what_the_commands_say() -> None:
+    made = runpy.run_path(str(DOCS / "reference.py"))["render"](COMMANDS)
+    assert made == COMMANDS, "run: make docs"
 
 
 @pytest.mark.parametrize(

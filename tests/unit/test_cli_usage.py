@@ -12,7 +12,7 @@ import pytest
 
 from taskq import errors
 from taskq.cli import exits, status
-from taskq.cli.main import run
+from taskq.cli.main import commands, run
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,7 @@ def test_an_unknown_command_is_answered_with_the_nearest(refused: Callable[..., 
 
 
 def test_a_command_near_to_nothing_lists_them(refused: Callable[..., str]) -> None:
-    assert refused("zzz").endswith("there are doctor, enqueue, result, server, status, worker")
+    assert refused("zzz").endswith(f"there are {', '.join(sorted(commands.commands))}")
 
 
 def test_an_unknown_command_of_the_server_is_answered_with_the_nearest(refused: Callable[..., str]) -> None:

@@ -1,0 +1,183 @@
+"""Acting on queues and jobs: what ``app.control`` offers. Bulk methods work in chunks and can be interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from taskq.broker import browsing, jobs, queues
+from taskq.broker.finishing import finish_ended, relay_outbox
+from taskq.client.inspection import check_queues
+from taskq.client.operation import perform
+from taskq.errors import JobConflict, QueueConflict, UnknownOrExpired
+from taskq.model.discipline import check_queue_name
+from taskq.model.job import peek, split_id
+
+if TYPE_CHECKING:
+    from taskq.app import TaskQ
+    from taskq.client.aio_operating import AioControl
+
+T = TypeVar("T")
+CHUNK: Final = browsing.CHUNK
+Told = Callable[[int], None]  # is given how many more are done
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What became of a job that was to be moved: its new id, or why it stays."""
+
+    id: str
+    now: str = ""
+    problem: str = ""
+
+
+class Control:
+    """``app.control``: takes jobs out, runs them again, moves and forgets them; pauses queues.
+
+    All methods raise BrokerError where the server refused or was not reached; what was done before stays done.
+    """
+
+    def __init__(self, app: TaskQ) -> None:
+        self._app = app
+
+    @property
+    def aio(self) -> AioControl:
+        """The same methods as coroutines; one that is cancelled goes on to the end of what it does in this moment."""
+        from taskq.client.aio_operating import AioControl
+
+        return AioControl(self)
+
+    def pause(self, queue: str) -> None:
+        """Let no worker take another job of a queue; what runs goes on, and jobs may still be sent.
+
+        Raises:
+            UnknownQueue, InvalidQueueName: there is no such queue.
+        """
+        self._set_paused(queue, True)
+
+    def resume(self, queue: str) -> None:
+        """Let workers take jobs of a queue again; raises as ``pause``."""
+        self._set_paused(queue, False)
+
+    def purge(self, queue: str, told: Told | None = None) -> int:
+        """Cancel all jobs of a queue that no worker has, so that their waiters see it.
+
+        Args:
+            queue: which; its jobs or, of a data queue, its items.
+            told: is given the number of each chunk when it is done.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            UnknownQueue, InvalidQueueName: there is no such queue.
+        """
+        self.check_queue(queue)
+        info = self._app.broker.run(queues.inspect(self._app.broker.keys(queue)))
+        if info.content == queues.ITEMS:
+            return self._app.Queue(queue).purge()
+        keys, purged, left = self._app.broker.keys(queue), 0, 1
+        while left:
+            count, left = self._app.broker.run(queues.purge(keys))
+            finish_ended(self._app.broker, keys)
+            purged += count
+            _tell(told, count)
+        return purged
+
+    def retry(self, job_ids: Iterable[str], told: Told | None = None) -> int:
+        """Put dead jobs back in line, with a clean history; their old results are forgotten.
+
+        Args:
+            job_ids: ``queue/unique``; what is not dead is passed over.
+            told: is given the number of each chunk when it is done.
+
+        Returns:
+            How many were dead.
+
+        Raises:
+            InvalidJobId: one is no such id; those before it are done.
+        """
+        return self._in_chunks(job_ids, lambda queue, uniques: self._app.broker.run(jobs.requeue(queue, uniques)), told)
+
+    def drop(self, job_ids: Iterable[str], told: Told | None = None) -> int:
+        """Forget dead and quarantined jobs for good; see ``retry``. Their results stay until they expire."""
+        return self._in_chunks(
+            job_ids, lambda queue, uniques: self._app.broker.run(browsing.drop(queue, uniques)), told
+        )
+
+    def move(self, job_id: str, to: str) -> Moved:
+        """Let a job that no worker has go on in another queue, where it gets another id and a clean history.
+
+        Whoever waits for it is told that it was cancelled, and its new id. A delayed job stays due when it was.
+
+        Args:
+            job_id: ``queue/unique``.
+            to: a queue, which must have been used or declared before.
+
+        Raises:
+            InvalidJobId: it is no such id.
+            UnknownOrExpired: no queue knows it.
+            JobConflict: it is there already.
+            UnknownQueue, InvalidQueueName, QueueConflict: there is no queue ``to``, or it holds items.
+        """
+        queue, unique = self._split(job_id)
+        self.check_queue(to)
+        if self._app.broker.run(queues.inspect(self._app.broker.keys(to))).content == queues.ITEMS:
+            raise QueueConflict(f"queue {to!r} holds items, not jobs")
+        if queue == to:
+            raise JobConflict(f"job {job_id} is in queue {to!r} already")
+        broker, fresh = self._app.broker, self._app._new_id()
+        keys = broker.keys(queue)
+        place = broker.run(jobs.find(keys, unique))
+        if place is None:
+            raise UnknownOrExpired(f"job {job_id} is in no queue: mistyped, or it has ended")
+        if peek(place.data)[0] is None:
+            return Moved(job_id, problem="is damaged")
+        letter = broker.run(browsing.move(keys, unique, to, fresh))
+        if letter != "M":
+            return Moved(job_id, problem=_STAYS[letter])
+        finish_ended(broker, keys, unique)
+        relay_outbox(broker, broker.keys, queue)
+        return Moved(job_id, f"{to}/{fresh}")
+
+    def _set_paused(self, queue: str, paused: bool) -> None:
+        self.check_queue(queue)
+        self._app.broker.run(queues.pause(self._app.broker.keys(queue), paused))
+
+    def check_queue(self, queue: str) -> None:
+        """Return if there is such a queue; raises as ``pause``."""
+        perform(check_queues(self._app, (check_queue_name(queue),)), self._app.broker)
+
+    def _split(self, job_id: str) -> tuple[str, str]:
+        queue, unique = split_id(job_id)
+        return (queue, unique) if queue else (self._app.AsyncResult(job_id).queue, unique)
+
+    def _in_chunks(self, job_ids: Iterable[str], run: Callable[[Any, Sequence[str]], int], told: Told | None) -> int:
+        done = 0
+        for queue, uniques in _by_queue(map(self._split, job_ids)):
+            count = run(self._app.broker.keys(queue), uniques)
+            done += count
+            _tell(told, count)
+        return done
+
+
+def _tell(told: Told | None, count: int) -> None:
+    if told is not None:
+        told(count)
+
+
+_STAYS: Final = {"L": "is with a worker", "E": "has ended", "N": "is in no queue any more"}
+
+
+def _by_queue(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
+    """Gather jobs of one queue, CHUNK at most, in the order in which they come."""
+    queue, gathered = "", list[str]()
+    for name, unique in pairs:
+        if gathered and (name != queue or len(gathered) == CHUNK):
+            yield queue, gathered
+            gathered = []
+        queue = name
+        gathered.append(unique)
+    if gathered:
+        yield queue, gathered

@@ -1,0 +1,115 @@
+"""``app.inspect`` and ``app.control`` from a program, and from an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from client_kit import client_app
+
+from taskq.broker.browsing import PAGE
+from taskq.errors import InvalidOption, InvalidQueueName, UnknownOrExpired, UnknownQueue
+
+
+@pytest.fixture
+def app(any_server, namespace):
+    with client_app("client", any_server.url, namespace) as app:
+        yield app
+
+
+@pytest.fixture
+def count(app):
+    @app.task(name="count")
+    def count(number: int) -> int:
+        return number
+
+    return count
+
+
+def test_jobs_come_in_the_order_in_which_they_will_run(app, count):
+    sent = count.delay_many(range(PAGE + 200))
+    assert [job.id for job in app.inspect.jobs()] == [result.id for result in sent]
+
+
+def test_only_as_many_pages_are_read_as_are_asked_for(app, any_server, count):
+    count.delay_many(range(4 * PAGE))
+
+    def calls():
+        with any_server.client() as client:
+            return sum(
+                found["calls"] for name, found in client.info("commandstats").items() if name.startswith("cmdstat_eval")
+            )
+
+    before = calls()
+    assert len(list(app.inspect.jobs(state="ready", limit=20))) == 20
+    few = calls() - before
+    assert len(list(app.inspect.jobs(state="ready"))) == 4 * PAGE
+    assert (few, calls() - before - few) == (1, 5)
+
+
+def test_a_job_that_is_damaged_is_listed_without_its_task(app, any_server, count):
+    job = count.delay(1)
+    with any_server.client() as client:
+        client.hset(f"{app.settings.namespace}:{{default}}:jobs", job.unique, b"\xff\x00")
+    (found,) = app.inspect.jobs()
+    assert (found.id, found.task, found.enqueued) == (job.id, "", None)
+    assert "damaged" in app.inspect.job(job.id).problem
+
+
+def test_an_unknown_state_queue_or_job_is_named(app, count):
+    count.delay(1)
+    with pytest.raises(InvalidOption, match="state 'ded' is unknown, did you mean 'dead'"):
+        app.inspect.jobs(state="ded")
+    with pytest.raises(UnknownQueue, match=r"queue 'defalt' is unknown in namespace .*, did you mean 'default'"):
+        app.inspect.jobs(queue="defalt")
+    with pytest.raises(InvalidQueueName):
+        app.control.pause("a b")
+    with pytest.raises(UnknownOrExpired, match="default/nobody"):
+        app.inspect.job("default/nobody")
+
+
+def test_a_moved_job_keeps_its_time_and_leaves_nothing_behind(app, any_server, count):
+    other = app.Queue("other")
+    count.apply_async((0,), queue=other, countdown=50)
+    job = count.apply_async((1,), countdown=100)
+    moved = app.control.move(job.id, "other")
+    detail = app.inspect.job(moved.now)
+    assert (detail.state, detail.due - detail.enqueued) == ("delayed", pytest.approx(100, abs=2))
+    with any_server.client() as client:
+        left = {key.decode().rpartition("}:")[2] for key in client.keys(f"{app.settings.namespace}:{{default}}:*")}
+    assert {name for name in left if not name.startswith("s:")} == {"meta", "wake", f"r:{job.unique}"}
+
+
+def test_a_job_may_be_moved_there_and_back(app, count):
+    count.apply_async((0,), queue="other")
+    job = count.delay(1)
+    there = app.control.move(job.id, "other").now
+    back = app.control.move(there, "default").now
+    assert [one.id for one in app.inspect.jobs(queue="default")] == [back]
+
+
+def test_a_job_whose_move_was_cut_short_goes_on_by_whoever_comes_next(app, count):
+    from taskq.broker import browsing
+    from taskq.broker.finishing import finish_ended, relay_outbox
+
+    count.apply_async((0,), queue="other")
+    job = count.delay(1)
+    assert app.broker.run(browsing.move(app.broker.keys("default"), job.unique, "other", "fresh")) == "M"
+    finish_ended(app.broker, app.broker.keys("default"))  # as any worker of its queue does
+    relay_outbox(app.broker, app.broker.keys, "default")
+    assert app.inspect.job("other/fresh").call == "count(1)"
+
+
+def test_the_same_from_an_event_loop(app, count):
+    job = count.delay(1)
+
+    async def operate():
+        names = [one.name for one in await app.inspect.aio.queues()]
+        found = [one.id async for one in app.inspect.aio.jobs(state="ready")]
+        await app.control.aio.pause("default")
+        paused = (await app.inspect.aio.queues())[0].paused
+        await app.control.aio.resume("default")
+        detail = await app.inspect.aio.job(job.id)
+        return names, found, paused, detail.call, await app.control.aio.purge("default")
+
+    assert asyncio.run(operate()) == (["default"], [job.id], True, "count(1)", 1)
