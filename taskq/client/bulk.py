@@ -127,7 +127,7 @@ def _maker(task: Task[..., Any], head: bytes) -> Any:
         unique, meta = new_id(), origin
         if hooked:
             meta = dict(origin)
-            add_hook_headers(task, meta, queue, unique, bound, named)
+            add_hook_headers(task, meta, queue, unique, bound, named, many=True)
         body = encode_body(name, encode(codec, bound, named), codec_name, meta)
         if len(body) > limit:
             check_size(task, body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Final
@@ -22,6 +23,7 @@ class JobContext(msgspec.Struct, frozen=True):
         root: id of the job from which all this came; its own where nothing came before.
         parent: id of the job that enqueued this one, or whose end did; empty for a call from outside.
         served_queues: what this job's worker serves; enqueuing there never blocks, waiting there may never end.
+        worker: the name of the worker that runs it.
     """
 
     id: str
@@ -33,6 +35,17 @@ class JobContext(msgspec.Struct, frozen=True):
     root: str = ""
     parent: str = ""
     served_queues: frozenset[str] = frozenset()
+    worker: str = ""
+    _enqueued_ms: int = 0  # by the server's clock
+    _clock_us: int = 0  # the server's clock minus this machine's monotonic clock
+
+    @property
+    def age(self) -> float:
+        """Seconds since the server accepted the job, by the server's clock; 0 outside of a job."""
+        if not self._enqueued_ms:
+            return 0.0
+        now_us = time.monotonic_ns() // 1000 + self._clock_us
+        return max(0.0, now_us / 1e6 - self._enqueued_ms / 1e3)
 
     @classmethod
     def outside(cls, task: str) -> JobContext:

@@ -47,9 +47,16 @@ class Draft:
 
 
 def draft(
-    task: Task[..., Any], sender: Sender, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions
+    task: Task[..., Any],
+    sender: Sender,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    options: CallOptions,
+    seen: list[Sending],
 ) -> Operation[Draft]:
     """Make the job of one call. Declares the queues that it and its follow-ups go to.
+
+    What hooks were shown is entered in ``seen``, also where the call is refused after that.
 
     Raises:
         InvalidCall: one of its kinds, for arguments or options that cannot become a job.
@@ -66,10 +73,12 @@ def draft(
     args, kwargs = task.signature.bind(args, kwargs)
     meta = check_meta(options.headers, None if quiet else options.result_ttl, options.time_limit)
     add_origin(meta)
-    add_hook_headers(task, meta, queue, unique, args, kwargs)
+    own = meta.get("headers", {})
+    seen += add_hook_headers(task, meta, queue, unique, args, kwargs)
+    added = {name: value for name, value in meta.get("headers", {}).items() if own.get(name) is not value}
     for key, links in (("link", options.link), ("link_error", options.link_error)):
         if links is not None:
-            meta[key], takes = yield from _follow_ups(sender, _listed(links, key), queue, unique, key, meta)
+            meta[key], takes = yield from _follow_ups(sender, _listed(links, key), queue, unique, key, meta, added)
             if takes:
                 _check_passing(task, key, takes)
                 meta.setdefault(TAKES, {})[key] = list(takes)
@@ -143,30 +152,46 @@ def add_origin(meta: dict[str, Any]) -> None:
 
 
 def add_hook_headers(
-    task: Task[..., Any], meta: dict[str, Any], queue: str, unique: str, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> None:
-    """Let the app's hooks see the call and add headers to it."""
+    task: Task[..., Any],
+    meta: dict[str, Any],
+    queue: str,
+    unique: str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    many: bool = False,
+) -> tuple[Sending, ...]:
+    """Let the app's hooks see the call and add headers to it; return what they were shown, if there are any."""
     hooks = task.app.hooks
-    if hooks.before_send:
-        sending = Sending(
-            task.name, queue, f"{queue}/{unique}", tuple(args), dict(kwargs), dict(meta.get("headers", {}))
-        )
-        headers = hooks.headers_for(sending)
-        if headers:
-            meta["headers"] = headers
+    if not (hooks.before_send or hooks.after_send):
+        return ()
+    headers = dict(meta.get("headers", {}))
+    sending = Sending(task.name, queue, f"{queue}/{unique}", tuple(args), dict(kwargs), headers, many)
+    if headers := hooks.headers_for(sending):
+        meta["headers"] = headers
+    return (sending,)
 
 
 def _follow_ups(
-    sender: Sender, calls: Sequence[Signature], queue: str, unique: str, kind: str, meta: dict[str, Any]
+    sender: Sender,
+    calls: Sequence[Signature],
+    queue: str,
+    unique: str,
+    kind: str,
+    meta: dict[str, Any],
+    added: dict[str, Any],
 ) -> Operation[tuple[list[FollowUp], dict[int, Task[..., Any]]]]:
     """Return the follow-ups, and by number the tasks of those that are given a value.
 
-    The id of each derives from the parent's, so it is made once.
+    The id of each derives from the parent's, so it is made once. The headers ``added`` by hooks are theirs too: a trace
+    goes on in them.
     """
     found: list[FollowUp] = []
     takes: dict[int, Task[..., Any]] = {}
     parent = f"{queue}/{unique}"
-    origin = {"parent": parent, "root": meta.get("root", parent)}
+    origin: dict[str, Any] = {"parent": parent, "root": meta.get("root", parent)}
+    if added:
+        origin["headers"] = added
     for number, call in enumerate(calls):
         task = call.task
         if call.immutable:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -20,7 +20,18 @@ _encode = msgspec.msgpack.encode
 
 @dataclass(slots=True)
 class Sending:
-    """A call that is about to be sent. A hook may add to ``headers`` plain data under text keys, nothing else."""
+    """A call that is about to be sent, or was; a hook may add to ``headers`` and ``memo``, nothing else.
+
+    Attributes:
+        task: the task's name.
+        queue: where to.
+        job_id: ``queue/unique``.
+        args: positional arguments.
+        kwargs: arguments by name.
+        headers: plain data under text keys; travels with the job, and what hooks add also with what follows it.
+        many: it is one of a ``delay_many``, whose single jobs ``after_send`` is not told of.
+        memo: what hooks keep from ``before_send`` to ``after_send``, each under a key of its own; stays here.
+    """
 
     task: str
     queue: str
@@ -28,6 +39,8 @@ class Sending:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     headers: dict[str, Any] = field(default_factory=dict)
+    many: bool = False
+    memo: dict[object, Any] = field(default_factory=dict)
 
 
 class HookList(list[F]):
@@ -65,14 +78,16 @@ class Hooks:
 
     Attributes:
         before_send: ``f(sending)``, in the producer; what it adds to ``sending.headers`` travels with the job.
-        before_run: ``f(context)``, in the child, before the task.
-        after_outcome: ``f(context, outcome)``, in the child, after it.
+        after_send: ``f(sending, error)``, in the producer, once the server has the job, or with what was raised.
+        before_run: ``f(context)``, in the child, before the task; context variables that it sets are the task's.
+        after_outcome: ``f(context, outcome)``, in the child, after it and in the same context.
         child_start: ``f()``, in the child, before its first job.
         child_stop: ``f()``, in the child, when it leaves in good order.
     """
 
     def __init__(self) -> None:
         self.before_send: HookList[Callable[[Sending], object]] = HookList("before_send")
+        self.after_send: HookList[Callable[[Sending, BaseException | None], object]] = HookList("after_send")
         self.before_run: HookList[Callable[[JobContext], object]] = HookList("before_run")
         self.after_outcome: HookList[Callable[[JobContext, Outcome], object]] = HookList("after_outcome")
         self.child_start: HookList[Callable[[], object]] = HookList("child_start")
@@ -91,6 +106,12 @@ class Hooks:
                 )
                 sending.headers = before
         return sending.headers
+
+    def sent(self, seen: Iterable[Sending], error: BaseException | None) -> None:
+        """Run the hooks of ``after_send`` for each call that those of ``before_send`` were shown."""
+        if self.after_send:
+            for sending in seen:
+                self.after_send.run(sending, error)
 
 
 def can_travel(headers: object) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from taskq.app import TaskQ
     from taskq.broker.queues import Declared
     from taskq.client.aio import AioTask
+    from taskq.client.hooks import Sending
     from taskq.client.resultset import ResultSet
     from taskq.client.sending import Sender
 
@@ -101,7 +102,8 @@ class Task(Generic[P, R]):
             BrokerError: the server refused or was not reached; after Indeterminate the job may be there.
         """
         app, sender = self.app, self.app._sender
-        if app.hooks.before_send or current_job.get() is not None or not self._is_prepared(sender):
+        hooks = app.hooks
+        if hooks.before_send or hooks.after_send or current_job.get() is not None or not self._is_prepared(sender):
             return perform(self._submit(sender, args, kwargs, CallOptions()), sender.broker)
         codec, signature = self.codec, self.signature
         bound, named = signature.bind(args, kwargs)
@@ -169,7 +171,24 @@ class Task(Generic[P, R]):
     def _submit(
         self, sender: Sender, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions
     ) -> Operation[AsyncResult[R]]:
-        made = yield from draft(self, sender, args, kwargs, options)
+        seen: list[Sending] = []
+        try:
+            result = yield from self._send(sender, args, kwargs, options, seen)
+        except BaseException as error:
+            self.app.hooks.sent(seen, error)
+            raise
+        self.app.hooks.sent(seen, None)
+        return result
+
+    def _send(
+        self,
+        sender: Sender,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        options: CallOptions,
+        seen: list[Sending],
+    ) -> Operation[AsyncResult[R]]:
+        made = yield from draft(self, sender, args, kwargs, options, seen)
         result = AsyncResult(self.app, made.queue, made.job.unique, self, made.reply, not made.reply)
         if made.reply and not made.chosen:
             epoch = sender.listener.epoch

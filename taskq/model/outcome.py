@@ -96,6 +96,12 @@ class Outcome:
     ttl_ms: int = 0
     errors: bytes = b""
 
+    @property
+    def error(self) -> ErrorInfo | None:
+        """What this delivery raised, as data; None for a success and for a job that was revoked."""
+        errors = decode_errors(self.errors)
+        return errors[-1] if errors else None
+
 
 _encoder = msgspec.msgpack.Encoder()
 _decode_record = msgspec.msgpack.Decoder(Record).decode

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Collection, Mapping
+from contextvars import Context
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ class Execution:
 
     def __init__(self, app: TaskQ, worker: str, child: int, served: Collection[str] = ()) -> None:
         self._app = app
+        self._worker = worker
         self._judge = Judge(worker, child)
         self._served = frozenset(served)
         self._known: dict[str, Known] = {}
@@ -109,6 +111,9 @@ class Execution:
             root or job_id,
             parent,
             self._served,
+            self._worker,
+            attempt.header.enqueued_ms,
+            attempt.batch.offset_us,
         )
 
     # -- run ----------------------------------------------------------------------------------------------------------
@@ -182,15 +187,15 @@ class Execution:
 
     # -- hooks --------------------------------------------------------------------------------------------------------
 
-    def before(self, attempt: Attempt) -> None:
-        """Let the app's hooks see a job that is about to run."""
+    def before(self, attempt: Attempt, within: Context | None = None) -> None:
+        """Let the app's hooks see a job that is about to run, in the context ``within``, else in the current one."""
         if self._app.hooks.before_run:
-            run_hooks(self._app.hooks.before_run, attempt.context)
+            run_hooks(self._app.hooks.before_run, attempt.context, within=within)
 
-    def after(self, attempt: Attempt, ended: Ended | None) -> None:
-        """Let the app's hooks see how it ended."""
+    def after(self, attempt: Attempt, ended: Ended | None, within: Context | None = None) -> None:
+        """Let the app's hooks see how it ended, in the context ``within``, else in the current one."""
         if self._app.hooks.after_outcome:
-            run_hooks(self._app.hooks.after_outcome, attempt.context, outcome_of(ended))
+            run_hooks(self._app.hooks.after_outcome, attempt.context, outcome_of(ended), within=within)
 
 
 def parse(attempt: Attempt) -> None:
@@ -215,10 +220,13 @@ def outcome_of(ended: Ended | None) -> Outcome:
     return Outcome(Verdict(ended.verdict), ended.record, ended.delay_ms, ended.ttl_ms, ended.errors)
 
 
-def run_hooks(hooks: HookList[Any], *args: object) -> None:
+def run_hooks(hooks: HookList[Any], *args: object, within: Context | None = None) -> None:
     """Run the hooks of one place; even one that exits harms nobody."""
     try:
-        hooks.run(*args)
+        if within is None:
+            hooks.run(*args)
+        else:
+            within.run(hooks.run, *args)
     except BaseException:
         logger.exception("a hook of %s left with an exit", hooks.place, extra={"action": "hook_failed"})
 

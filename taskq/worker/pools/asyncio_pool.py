@@ -197,10 +197,10 @@ class AsyncioPool(Pool):
             called = self._roster.leave(waiting=bool(self._desk.pending))
             if called:
                 self._loop.call_soon_threadsafe(self._wake, called)
-        started = self._begin(seat, attempt)
         context = self._base.copy()
+        started = self._begin(seat, attempt, context)
         attempt.error = seat.code.run(attempt, lambda job: context.run(self._parts.execution.run, job))
-        now = self._end(seat, attempt, started)
+        now = self._end(seat, attempt, started, context)
         if not short:
             self._roster.back()
         if self._answers.due(now):

@@ -234,10 +234,10 @@ class Pool(ABC):
 
     # -- one job ------------------------------------------------------------------------------------------------------
 
-    def _begin(self, slot: Slot, attempt: Attempt) -> float:
-        """Note the start of ``attempt``; return it in monotonic seconds."""
+    def _begin(self, slot: Slot, attempt: Attempt, within: contextvars.Context | None = None) -> float:
+        """Note the start of ``attempt``, which runs in ``within``, else right here; return it in monotonic seconds."""
         self._parts.joblog.started(attempt)
-        self._parts.execution.before(attempt)
+        self._parts.execution.before(attempt, within)
         handle = attempt.frame.handle
         started = time.monotonic()
         deadline = 0.0 if attempt.limit is None else started + attempt.limit
@@ -250,8 +250,8 @@ class Pool(ABC):
                 self._call()
         return started
 
-    def _end(self, slot: Slot, attempt: Attempt, started: float) -> float:
-        """Judge, note and answer ``attempt``; return its end in monotonic seconds."""
+    def _end(self, slot: Slot, attempt: Attempt, started: float, within: contextvars.Context | None = None) -> float:
+        """Judge, note and answer ``attempt``, as ``_begin`` had it; return its end in monotonic seconds."""
         if self._forked_by:
             self.leave_fork(attempt.error)
         parts = self._parts
@@ -266,6 +266,6 @@ class Pool(ABC):
         parts.table.finish(slot.index, handle)
         self._answers.add(handle, ended, seconds, finished)
         parts.joblog.ended(attempt, ended, seconds)
-        parts.execution.after(attempt, ended)
+        parts.execution.after(attempt, ended, within)
         self._desk.check_memory(finished)
         return finished

@@ -98,13 +98,13 @@ class Crew(Pool):
 
     def _do(self, mate: Mate, attempt: Attempt) -> float:
         """Run one job; return its end in monotonic seconds."""
-        started = self._begin(mate, attempt)
         context = self._base.copy()
+        started = self._begin(mate, attempt, context)
         if attempt.task.is_async:
             attempt.error = self._run_coroutine(mate, attempt, context)
         else:
             attempt.error = self._run_function(mate, attempt, context)
-        return self._end(mate, attempt, started)
+        return self._end(mate, attempt, started, context)
 
     def _run_function(self, mate: Mate, attempt: Attempt, context: Context) -> BaseException | None:  # noqa: ARG002 (for those that interrupt)
         """Run the task in this thread; return what it raised."""
