@@ -17,11 +17,16 @@ MAX_SECONDS: Final = 366 * 86_400.0  # a year: what is meant to last longer belo
 MIN_BYTES: Final = 1024  # below that not even the names of a job fit
 MAX_BYTES: Final = 32 * 1024 * 1024  # a job travels with others in one frame of at most 64 MiB
 BEATS_PER_LEASE: Final = 5  # an outage of three beats is noticed before anybody's lease seems to be over
+MAX_URL_FILE: Final = 65_536  # bytes; beyond any url: it is another file
 PREFIX: Final = "TASKQ_"
-# Read by other parts of taskq; whatever begins with TASKQ_LOG belongs to the worker's logging.
-OTHER_VARIABLES: Final = frozenset(
+URL_FILE: Final = "TASKQ_URL_FILE"  # a file whose content is the url, as secrets come to containers
+WORKER_OPTIONS: Final = (
+    "pool", "concurrency", "processes", "queues", "name", "grace", "max_jobs_per_child", "max_memory_per_child",
+    "log_level", "log_format", "job_logs", "allow_import", "drain", "health_socket", "pidfile",
+)  # fmt: skip
+# Read by other parts of taskq.
+OTHER_VARIABLES: Final = frozenset(PREFIX + name.upper() for name in WORKER_OPTIONS) | frozenset(
     {
-        "TASKQ_ALLOW_IMPORT",
         "TASKQ_APP",
         "TASKQ_DEBUG",
         "TASKQ_EMBEDDED",
@@ -139,7 +144,7 @@ _READERS: Final[Mapping[str, Callable[[object], Any]]] = MappingProxyType(
     }
 )
 _ELSEWHERE: Final = tuple(name for name in _READERS if name != "exceptions")  # classes cannot be written in a file
-_OF_COMMANDS: Final = ("app", "allow_import")  # in the file for the command line alone
+_OF_COMMANDS: Final = ("app", "allow_import", "worker")  # in the file for the command line alone
 _SECRET: Final = frozenset({"url"})  # may hold a password
 
 
@@ -264,9 +269,112 @@ def resolve(
 def _read_environment(found: _Resolver, environ: Mapping[str, str]) -> None:
     known = {PREFIX + key.upper(): key for key in _ELSEWHERE}
     for variable, value in environ.items():
-        if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES or variable.startswith("TASKQ_LOG"):
+        if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES or variable == URL_FILE:
             continue
         if variable not in known:
-            found.unknown(variable, (*known, *OTHER_VARIABLES), "environment variable")
+            found.unknown(variable, (*known, URL_FILE, *OTHER_VARIABLES), "environment variable")
         elif value.strip():
             found.take(known[variable], value, variable, variable)
+    if file := environ.get(URL_FILE, "").strip():
+        _read_url_file(found, file, both=bool(environ.get("TASKQ_URL", "").strip()))
+
+
+def _read_url_file(found: _Resolver, file: str, *, both: bool) -> None:
+    """Take the url from a file; no message shows anything of what is in it."""
+    if both:
+        found.problems.append((InvalidOption, f"TASKQ_URL and {URL_FILE} are both set; unset one of them"))
+    if "url" in found.values:
+        return
+    try:
+        with Path(file).open("rb") as secret:
+            text = secret.read(MAX_URL_FILE).decode("utf-8").strip()
+    except UnicodeDecodeError:
+        reason = "holds no text"
+    except (OSError, ValueError) as error:
+        reason = f"cannot be read: {getattr(error, 'strerror', None) or 'it is no path'}"
+    else:
+        reason = "is empty" if not text else "holds more than one line" if len(text.splitlines()) > 1 else ""
+    if reason:
+        found.problems.append((InvalidOption, f"{URL_FILE}: {shorten(file)} {reason}; it must hold the server's url"))
+    else:
+        found.take("url", text, URL_FILE, URL_FILE)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The value of a worker's option.
+
+    Attributes:
+        text: as it would be typed.
+        shown: the option, variable or key that gave it, for messages.
+        rank: 0 for the option, 1 for the variable, 2 for the file.
+    """
+
+    text: str
+    shown: str
+    rank: int
+
+    def flag(self) -> bool:
+        """Return what the text says; raises InvalidOption if that is neither true nor false."""
+        try:
+            return _flag(self.text)
+        except _Unusable as reason:
+            raise InvalidOption(f"{self.shown} {shorten(self.text)} {reason}") from None
+
+
+def worker_values(
+    typed: Mapping[str, str],
+    *,
+    names: Iterable[str] = WORKER_OPTIONS,
+    environ: Mapping[str, str] | None = None,
+    project: Path | None = None,
+) -> dict[str, Given]:
+    """Return what a worker's options were given: typed, else by variable, else under ``[tool.taskq.worker]``.
+
+    Args:
+        typed: texts of options by their names in ``WORKER_OPTIONS``.
+        names: of the options to look for.
+        environ: None is this process's.
+        project: a pyproject.toml; None finds the nearest one.
+
+    Raises:
+        InvalidOption: a key of the file is unknown, or its value is of no type that an option could have.
+        ConfigError: the file cannot be read.
+    """
+    environ = os.environ if environ is None else environ
+    found = {}
+    for name in names:
+        variable = PREFIX + name.upper()
+        if name in typed:
+            found[name] = Given(typed[name], f"--{name.replace('_', '-')}", 0)
+        elif text := environ.get(variable, "").strip():
+            found[name] = Given(text, variable, 1)
+    missing = [name for name in names if name not in found]
+    if missing:
+        file = find_project() if project is None else project
+        table = _worker_table(file)
+        for name in missing:
+            if name in table:
+                shown = f"{file}: tool.taskq.worker.{name}"
+                found[name] = Given(_as_typed(table[name], shown), shown, 2)
+    return found
+
+
+def _worker_table(file: Path | None) -> Mapping[str, Any]:
+    table = read_project(file).get("worker", {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"{file}: tool.taskq.worker must be a table, is {shorten(table)}")
+    if unknown := [name for name in table if name not in WORKER_OPTIONS]:
+        listed = "; ".join(f"{shorten(name)} is unknown{_near(name, WORKER_OPTIONS)}" for name in unknown)
+        raise InvalidOption(f"{file}: tool.taskq.worker key {listed}")
+    return table
+
+
+def _as_typed(value: object, shown: str) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return str(value)
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return ",".join(value)
+    raise InvalidOption(f"{shown} {shorten(value)} must be a text, a number, true, false or a list of texts")

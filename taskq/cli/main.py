@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -19,6 +20,7 @@ from taskq.cli.complete import completion
 from taskq.cli.dead import dead
 from taskq.cli.doctor import doctor
 from taskq.cli.events import events
+from taskq.cli.health import health
 from taskq.cli.jobs import enqueue, result
 from taskq.cli.listing import job, jobs
 from taskq.cli.output import complain
@@ -33,6 +35,9 @@ from taskq.errors import TaskqError
 from taskq.version import VERSION
 
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})  # what our output may meet
 
 
 class Lines(logging.Handler):
@@ -58,7 +63,7 @@ COMMANDS: tuple[click.Command, ...] = (
     worker, enqueue, result,
     status, queues, workers, jobs, job, tasks, config, events, report,
     cancel, revoke, retry, move, purge, pause, resume, dead,
-    server, doctor, completion,
+    server, doctor, health, completion,
 )  # fmt: skip
 for command in COMMANDS:
     commands.add_command(command)
@@ -96,6 +101,9 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if isinstance(error, OSError):
             _drop_output()  # what could not be written would be tried again at exit
+        if isinstance(error, OSError) and error.errno in FULL:
+            complain(f"the output cannot be written: {error.strerror}")
+            return exits.FAILED
         return _report(error)
     return code
 

@@ -129,7 +129,7 @@ def _prepare(options: ChildOptions, link: Link, table: SlotTable, problem: str) 
     served = options.queues or [spec.name for spec in queues_of(app)]
     execution = Execution(app, options.worker, os.getpid(), served)
     answers = Answers(link.send)
-    joblog = JobLog(routine=options.job_logs)
+    joblog = JobLog(routine=options.job_logs, worker=options.worker)
     desk = Desk(execution, answers, joblog, link.send, max_jobs=options.max_jobs, max_memory_kib=options.max_memory_kib)
     pool = pool_class(Parts(link, desk, execution, answers, joblog, table, keepers), options.slots)
     os.register_at_fork(after_in_child=pool.after_fork)

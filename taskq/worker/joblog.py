@@ -33,27 +33,42 @@ class JobLog:
 
     Args:
         routine: whether starts and successes are written at all.
+        worker: the id of the worker, for machines that read the lines.
     """
 
-    def __init__(self, *, routine: bool = True) -> None:
+    def __init__(self, *, routine: bool = True, worker: str = "") -> None:
+        self._worker = worker
         self._routine = routine and logger.isEnabledFor(logging.INFO)
         self._starts = self._successes = LINES_PER_SECOND if self._routine else 0
         self._refusals = LINES_PER_SECOND
         self._quiet = 0  # successes without a line since the last one with a number
         self._window = 0.0  # when the present second began
 
+    def _extra(self, action: str, attempt: Attempt, seconds: float | None = None) -> dict[str, object]:
+        extra: dict[str, object] = {
+            "action": action,
+            "task": attempt.name,
+            "job_id": attempt.job_id,
+            "queue": attempt.frame.queue,
+            "worker": self._worker,
+            "attempt": attempt.number,
+        }
+        if seconds is not None:
+            extra["seconds"] = round(seconds, 6)
+        return extra
+
     def started(self, attempt: Attempt) -> None:
         """Note that a job starts."""
         if self._starts > 0:
             self._starts -= 1
-            logger.info("%s %s started", attempt.task.name, attempt.job_id, extra=_extra("job_started", attempt))
+            logger.info("%s %s started", attempt.task.name, attempt.job_id, extra=self._extra("job_started", attempt))
 
     def ended(self, attempt: Attempt, ended: Ended | None, seconds: float) -> None:
         """Note how a job ended after ``seconds``: a retry is a warning, a failure an error."""
         if ended is None or ended.verdict == Verdict.DONE:
             self._succeeded(attempt, seconds)
             return
-        extra = _extra(_ACTIONS[ended.verdict], attempt, seconds)
+        extra = self._extra(_ACTIONS[ended.verdict], attempt, seconds)
         about = (attempt.name, attempt.job_id)
         if ended.verdict == Verdict.RETRY:
             logger.warning(
@@ -76,7 +91,7 @@ class JobLog:
         self._refusals -= 1
         action = _ACTIONS[ended.verdict]
         fate = "ends" if ended.verdict == Verdict.DEAD else f"is given back for {_duration(ended.delay_ms / 1000)}"
-        logger.warning("job %s %s: %s", attempt.job_id, fate, _reason(attempt.info), extra=_extra(action, attempt))
+        logger.warning("job %s %s: %s", attempt.job_id, fate, _reason(attempt.info), extra=self._extra(action, attempt))
 
     def _succeeded(self, attempt: Attempt, seconds: float) -> None:
         if self._successes > 0:
@@ -86,7 +101,7 @@ class JobLog:
                 attempt.task.name,
                 attempt.job_id,
                 _duration(seconds),
-                extra=_extra("job_succeeded", attempt, seconds),
+                extra=self._extra("job_succeeded", attempt, seconds),
             )
         else:
             self._quiet += 1
@@ -121,15 +136,3 @@ def _reason(info: ErrorInfo | None) -> str:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:,.1f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"
-
-
-def _extra(action: str, attempt: Attempt, seconds: float | None = None) -> dict[str, object]:
-    extra: dict[str, object] = {
-        "action": action,
-        "task": attempt.name,
-        "job_id": attempt.job_id,
-        "attempt": attempt.number,
-    }
-    if seconds is not None:
-        extra["seconds"] = round(seconds, 6)
-    return extra

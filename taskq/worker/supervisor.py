@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
 from taskq import embedded
 from taskq.broker.address import parse_url
@@ -22,13 +23,16 @@ from taskq.worker.card import encode_card
 from taskq.worker.claims import Claims
 from taskq.worker.control import Control
 from taskq.worker.dispatch import Dispatcher
+from taskq.worker.health import HealthSocket, Pulse
 from taskq.worker.heartbeat import Heartbeat
 from taskq.worker.holdings import Holder
 from taskq.worker.inbox import Inbox
 from taskq.worker.leases import Lease, ServedQueue
 from taskq.worker.membership import left
+from taskq.worker.notify import Notifier
 from taskq.worker.nursery import Nursery
 from taskq.worker.options import QueueChoice, WorkerOptions
+from taskq.worker.pidfile import Pidfile
 from taskq.worker.presence import Presence
 from taskq.worker.protocol import Hello
 from taskq.worker.reaper import Reaper
@@ -40,8 +44,13 @@ CARD_BEATS = 4  # beats that a worker's card outlives it
 SELF_FENCE = 0.8  # share of the lease after which an unrenewed worker starts nothing new
 
 
-def run(options: WorkerOptions) -> int:
+def run(options: WorkerOptions, health_socket: str | None = None, pidfile: str = "") -> int:
     """Run a worker until it is stopped.
+
+    Args:
+        options: the worker's.
+        health_socket: where it tells how it is; None for the usual place, empty for nowhere.
+        pidfile: holds its process id while it runs; empty for none.
 
     Returns:
         The exit code: 0 after a graceful stop.
@@ -49,7 +58,7 @@ def run(options: WorkerOptions) -> int:
     Raises:
         TaskqError: if it cannot start; one line says why.
     """
-    return Supervisor(options).run()
+    return Supervisor(options, health_socket, pidfile).run()
 
 
 class _StoppedEarly(Exception):
@@ -59,7 +68,7 @@ class _StoppedEarly(Exception):
 class Supervisor:
     """The loop that joins the parts: children on one side, the broker on the other."""
 
-    def __init__(self, options: WorkerOptions) -> None:
+    def __init__(self, options: WorkerOptions, health_socket: str | None = "", pidfile: str = "") -> None:
         self.options = options
         self.id = f"{options.name or socket.gethostname()}.{os.getpid()}.{random_token(6)}"
         self._inbox = Inbox()
@@ -68,10 +77,16 @@ class Supervisor:
         self._paused = False
         self._killed = False
         self._quit = False
+        self._booted = False
         self._claims = Claims(self.post, self._inbox.watch, self)
         self._dispatcher = Dispatcher(self._claims, self.id)
         self._nursery = Nursery(options, self._dispatcher, self._inbox.selector, self.id, VERSION, self.post)
         self._control = Control(self.post, self._inbox.watch, self.id, self.obey)
+        self._pulse = Pulse(options.children)
+        self._health = HealthSocket(self._inbox.selector, self._report)
+        self._health_path = health_socket
+        self._pidfile = Pidfile(pidfile)
+        self._notifier = Notifier()
         self._broker: Broker | None = None
         self._heartbeat: Heartbeat
         self._reaper: Reaper
@@ -92,6 +107,9 @@ class Supervisor:
                 self._close()
 
     def _boot(self) -> None:
+        self._pidfile.check()
+        self._notifier = Notifier.take(os.environ)
+        self._health.open(self._health_path, self.id)
         self._nursery.start()
         hello = self._first_hello()
         address = parse_url(hello.url) if hello.url else embedded.address()
@@ -114,6 +132,9 @@ class Supervisor:
         self._reaper = Reaper(broker, times, lambda: self.post(self._claims.look))
         self._heartbeat.start()
         self._reaper.start()
+        self._pidfile.write()
+        self._booted = True
+        self._notifier.ready(self.state)
         logger.info(
             "worker %s is ready: pool %s, %d x %d slots, queues %s, server %s", self.id, self.options.pool,
             self.options.children, self.options.slots, ", ".join(queue.name for queue in queues), broker.address,
@@ -173,14 +194,26 @@ class Supervisor:
             self._nursery.watch_writing()
             if self._stop_by:
                 self._press_on(now)
+            self._feel(now)
             limit = min(self._claims.deadline(now), self._nursery.deadline(now), self._control.deadline(now))
-            self._wait(limit - time.monotonic())
+            self._wait(min(limit, self._notifier.deadline()) - time.monotonic())
 
     def _wait(self, seconds: float) -> None:
         self._inbox.wait(seconds)
         if self._inbox.child_ended:
             self._inbox.child_ended = False  # before reaping: one that ends meanwhile is seen now or the next time
             self._nursery.reap()
+
+    def _feel(self, now: float) -> None:
+        up = sum(hand.feeding and not hand.apart for hand in self._dispatcher.hands)
+        self._pulse.turn(now, up, claiming=self.wanted()[0] > 0)
+        self._health.tick(now)
+        self._notifier.tick(now, lambda: self._report()["reason"] or self.state)
+
+    def _report(self) -> dict[str, Any]:
+        beat = (self._heartbeat.acknowledged, SELF_FENCE * self._heartbeat.times.ttl) if self._booted else (0.0, 0.0)
+        about = {"worker": self.id, "pid": os.getpid(), "pool": self.options.pool, "jobs": self._dispatcher.held}
+        return about | self._pulse.report(time.monotonic(), self.state if self._booted else "starting", *beat)
 
     def post(self, function: Callable[[], None]) -> None:
         """Run ``function`` in the loop; any thread may call this."""
@@ -208,6 +241,7 @@ class Supervisor:
 
     def noticed(self, queue: ServedQueue, reply: StepReply) -> None:
         """Do the chores that a reply tells of."""
+        self._pulse.stepped = time.monotonic()
         self._do_chores(queue, reply.ended, reply.outbox, reply.revoked)
 
     def _beaten(self, queue: ServedQueue, beat: Beat) -> None:
@@ -310,6 +344,7 @@ class Supervisor:
 
     def _begin_stop(self, now: float) -> None:
         self._stop_by = now + self.options.grace
+        self._notifier.stopping()
         self._claims.stopping = self._dispatcher.stopping = self._nursery.stopping = True
         self._dispatcher.release_pending()
         for hand in list(self._dispatcher.hands):
@@ -350,6 +385,8 @@ class Supervisor:
         self._reaper.stop(left(deadline))
 
     def _close(self) -> None:
+        self._health.close()
+        self._pidfile.remove()
         self._nursery.kill_all()
         self._nursery.close()
         if self._nursery.holder is not None:

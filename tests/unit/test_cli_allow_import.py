@@ -8,6 +8,7 @@ import pytest
 
 from taskq import TaskQ, config
 from taskq.cli.worker import _allowed
+from taskq.config import worker_values
 from taskq.errors import InvalidOption
 
 
@@ -21,18 +22,23 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
+def allowed(*typed: str) -> tuple[str, ...]:
+    """The patterns that the command takes where these are on its line."""
+    return _allowed(worker_values({"allow_import": ",".join(typed)} if typed else {}).get("allow_import"))
+
+
 def test_nothing_is_allowed_where_nothing_is_said() -> None:
-    assert _allowed(()) == ()
+    assert allowed() == ()
 
 
 def test_the_option_may_be_repeated_and_have_commas() -> None:
-    assert _allowed(("a.*", "b, c.?")) == ("a.*", "b", "c.?")
+    assert allowed("a.*", "b, c.?") == ("a.*", "b", "c.?")
 
 
 @pytest.mark.parametrize("value", ["['a.*', 'b']", "'a.*, b'"])
 def test_the_project_may_say_it(project: Path, value: str) -> None:
     project.write_text(f"[tool.taskq]\nallow_import = {value}\n", "utf-8")
-    assert _allowed(()) == ("a.*", "b")
+    assert allowed() == ("a.*", "b")
 
 
 def test_the_variable_comes_before_the_project_and_the_option_before_both(
@@ -40,25 +46,25 @@ def test_the_variable_comes_before_the_project_and_the_option_before_both(
 ) -> None:
     project.write_text("[tool.taskq]\nallow_import = ['file']\n", "utf-8")
     monkeypatch.setenv("TASKQ_ALLOW_IMPORT", "variable")
-    assert (_allowed(()), _allowed(("option",))) == (("variable",), ("option",))
+    assert (allowed(), allowed("option")) == (("variable",), ("option",))
 
 
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKQ_ALLOW_IMPORT", " ")
-    assert _allowed(()) == ()
+    assert allowed() == ()
 
 
 @pytest.mark.parametrize("value", ["3", "true", "[1]", "{}", "''", "['a b']"])
 def test_what_is_no_list_of_patterns_is_refused(project: Path, value: str) -> None:
     project.write_text(f"[tool.taskq]\nallow_import = {value}\n", "utf-8")
     with pytest.raises(InvalidOption, match=r"allow.import"):
-        _allowed(())
+        allowed()
 
 
 @pytest.mark.parametrize("option", ["", "a,", "os;sys"])
 def test_a_pattern_that_matches_no_module_is_refused(option: str) -> None:
     with pytest.raises(InvalidOption, match=r"allow.import"):
-        _allowed((option,))
+        allowed(option)
 
 
 def test_apps_know_the_key_and_the_variable(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,3 +164,10 @@ def test_refused_jobs_are_told_up_to_a_bound(attempt, lines):
         log.refused(attempt, Ended(1, "u", delay_ms=2_000))
     assert set(lines()) == {"job q/u is given back for 2.0 s: UnknownTask: no task"}
     assert len(lines()) == LINES_PER_SECOND
+
+
+def test_a_line_about_a_job_says_to_machines_which_queue_and_worker(attempt, caplog):
+    with caplog.at_level(logging.INFO, "taskq.job"):
+        JobLog(worker="w.1.abc").ended(attempt, None, 0.001)
+    (record,) = caplog.records
+    assert (record.queue, record.worker, record.job_id) == ("q", "w.1.abc", "q/u")
