@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 SKIPPED = frozenset({"__pycache__", "site-packages", "dist-packages"})  # compiled, or not the standard library
 LATENCY = (0.020, 0.050)  # seconds: a site on the same continent
+SLOWEST = 10.0  # seconds of latency: with more a reader may take the site for dead
 IDLE = 30.0  # seconds a kept connection may stay silent before its thread ends
 BACKLOG = 256  # connections the kernel holds for us: twice the 100 at once that a crawl may open, and some
 
@@ -109,32 +110,35 @@ def render(folder: Path, path: str) -> bytes:
 
 
 class Site(ThreadingHTTPServer):
-    """Serves a folder on a port of the loopback interface; a context manager that runs it in a thread.
+    """Serves a folder on a port; a context manager that runs it in a thread.
 
     Args:
         root: the folder to serve.
         port: TCP port; 0 takes a free one.
         bounds: the least and the most seconds of latency per request.
+        host: the address to listen on; "0.0.0.0" for all of the machine.
     """
 
     daemon_threads = True
     request_queue_size = BACKLOG
 
-    def __init__(self, root: Path, port: int = 0, bounds: tuple[float, float] = LATENCY) -> None:
+    def __init__(
+        self, root: Path, port: int = 0, bounds: tuple[float, float] = LATENCY, host: str = "127.0.0.1"
+    ) -> None:
         self.root = root
         self.bounds = bounds
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), name="site", daemon=True)
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__((host, port), _Handler)
 
     @property
     def url(self) -> str:
         """The address of the root's directory page."""
-        return f"http://127.0.0.1:{self.server_port}/"
+        return f"http://{self.server_name}:{self.server_port}/"
 
     def server_bind(self) -> None:
         """Bind without the name lookup of HTTPServer, which can hang for seconds on a machine without DNS."""
         socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no news; anything else is."""
@@ -214,22 +218,35 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Serve by hand until Ctrl-C; returns the exit code."""
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line; ends the process with code 2 and one line about what cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m workers.site", description="Serve a folder of Python files.")
     parser.add_argument("--root", type=Path, default=standard_library(), help="default: the standard library")
+    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
+    parser.add_argument(
+        "--latency", type=float, nargs=2, default=LATENCY, metavar=("LEAST", "MOST"), help="seconds of an answer"
+    )
     options = parser.parse_args(argv)
     if not options.root.is_dir():
         parser.error(f"--root {str(options.root)!r} is no folder")
     if not 0 <= options.port <= 65535:
         parser.error(f"--port {options.port} must be 0..65535")
+    low, high = options.latency
+    if not 0 <= low <= high <= SLOWEST:
+        parser.error(f"--latency {low:g} {high:g} must rise within 0..{SLOWEST:g}")
+    return options
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve by hand until Ctrl-C; returns the exit code."""
+    options = parse(argv)
     try:
-        with Site(options.root, options.port) as site:
+        with Site(options.root, options.port, tuple(options.latency), options.host) as site:
             print(site.url, flush=True)
             threading.Event().wait()
     except OSError as error:
-        print(f"cannot listen on port {options.port}: {error.strerror}", file=sys.stderr)
+        print(f"cannot listen on {options.host} port {options.port}: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import re
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from http.client import HTTPException, HTTPMessage
 from typing import Any, Literal
 from urllib.error import HTTPError, URLError
 from urllib.parse import SplitResult, urldefrag, urljoin, urlsplit, urlunsplit
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 from urllib.robotparser import RobotFileParser
 
 AGENT = "taskq-crawl"
@@ -91,12 +92,10 @@ def get(url: str, timeout: float = TIMEOUT) -> Answer:
         OSError: no whole answer within ``timeout`` seconds of silence, or the server is busy (429, 5xx).
     """
     request = Request(url, headers={"User-Agent": AGENT, "Accept": "text/html,text/*;q=0.9"})  # noqa: S310 (normalise lets only http and https pass)
-    handlers: list[Any] = [_Stay()]
-    if urlsplit(url).hostname in LOOPBACK:
-        handlers.append(ProxyHandler({}))
+    opener = _opener(direct=urlsplit(url).hostname in LOOPBACK)
     try:
         try:
-            response: Any = build_opener(*handlers).open(request, timeout=timeout)
+            response: Any = opener.open(request, timeout=timeout)
         except HTTPError as error:
             response = error
         with response:
@@ -106,6 +105,16 @@ def get(url: str, timeout: float = TIMEOUT) -> Answer:
         raise error.reason if isinstance(error.reason, OSError) else OSError(str(error.reason)) from error
     except (HTTPException, UnicodeError, ValueError) as error:
         raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+@functools.cache
+def _opener(*, direct: bool) -> OpenerDirector:
+    """Return what opens urls, past all proxies if ``direct``.
+
+    One for all pages: since Python 3.12 each loads the certificates of all authorities, even for http. That takes
+    17 ms and 880 kB, which only a collection of cycles gives back.
+    """
+    return build_opener(_Stay(), *([ProxyHandler({})] if direct else []))
 
 
 def _answer(url: str, status: int, headers: HTTPMessage, body: bytes) -> Answer:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from workers import demo, options
+from workers import options, watching
 from workers.display import BarDisplay, LineDisplay
 from workers.fleet import Fleet
 from workers.signals import Signals
@@ -100,22 +100,22 @@ def fleet(tmp_path):
 
 def test_watching_ends_when_the_run_is_done(store, fleet, capsys):
     store.finish_page("r1", "http://h/", 200, worker=1)
-    assert demo._watch(store, "r1", fleet, lambda: False).urls_done == 1
+    assert watching.watch(store, "r1", fleet.check, lambda: False).urls_done == 1
 
 
 def test_watching_ends_when_the_job_of_the_run_ended_without_it(store, fleet, capsys):
-    assert not demo._watch(store, "r1", fleet, lambda: True).done
+    assert not watching.watch(store, "r1", fleet.check, lambda: True).done
 
 
 def test_a_run_that_stands_still_is_told_with_what_it_lacks(store, fleet, capsys, monkeypatch):
-    monkeypatch.setattr(demo, "STALLED", 0.0)
-    with pytest.raises(demo.CrawlError, match=r"1 of 1 urls were not looked at, first http://h/"):
-        demo._watch(store, "r1", fleet, lambda: False)
+    monkeypatch.setattr(watching, "STALLED", 0.0)
+    with pytest.raises(watching.CrawlError, match=r"1 of 1 urls were not looked at, first http://h/"):
+        watching.watch(store, "r1", fleet.check, lambda: False)
 
 
 def test_a_result_that_differs_from_the_file_is_told():
-    with pytest.raises(demo.CrawlError, match="returned"):
-        demo._compare({"urls": 1, "pages": 1, "recorded": 1}, WHOLE)
+    with pytest.raises(watching.CrawlError, match="returned"):
+        watching.compare({"urls": 1, "pages": 1, "recorded": 1}, WHOLE)
 
 
 def run_demo(*argv):
