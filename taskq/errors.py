@@ -37,10 +37,19 @@ TaskqError
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Iterable
 
 MAX_SHOWN = 80  # characters of a foreign value in a message: enough to find it, too few to flood a log
+
+# Everything that moves a terminal's cursor or turns the direction of text; line feed and tab stay.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def clean(text: str) -> str:
+    """Return ``text`` without characters that could steer a terminal."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def shorten(value: object, limit: int = MAX_SHOWN) -> str:

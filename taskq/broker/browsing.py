@@ -55,15 +55,23 @@ def glance(queue: QueueKeys, uniques: Sequence[str]) -> Call[Page]:
     return make_call(load()["browse"], queue, ("", 0, PAGE, 0, SHOWN, *uniques), _page)
 
 
-def drop(queue: QueueKeys, uniques: Sequence[str]) -> Call[int]:
-    """Forget dead or quarantined jobs, at most CHUNK; answers how many there were."""
-    return make_call(load()["drop"], queue, tuple(uniques), lambda reply: int(reply[0]))
+def drop(queue: QueueKeys, uniques: Sequence[str], holders: Sequence[str] = ()) -> Call[int]:
+    """Forget dead or quarantined jobs, at most CHUNK; answers how many there were.
+
+    Args:
+        queue: where they are.
+        uniques: which.
+        holders: the queue's workers: one of them may have a job that came back under the id of a damaged one.
+    """
+    leases = [queue.lease(worker) for worker in holders]
+    return make_call(load()["drop"], queue, tuple(uniques), lambda reply: int(reply[0]), extra_keys=leases)
 
 
 def move(queue: QueueKeys, unique: str, target: str, fresh: str) -> Call[str]:
     """End a job that no worker has, to go on in queue ``target`` under the id ``fresh``.
 
-    Answers M on its way (``finish_ended`` and ``relay_outbox`` bring it there), L with a worker, E ended, N unknown.
+    Answers M on its way (``finish_ended`` and ``relay_outbox`` bring it there), L with a worker, E ended, X damaged, N
+    unknown; or the reason of its end, see ``finishing.moved_to``, if it was on its way before.
     """
     arguments = (unique, target, fresh, keys.channels(queue.namespace))
     return make_call(load()["move"], queue, arguments, lambda reply: str(reply[0].decode()), first=unique)

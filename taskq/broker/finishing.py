@@ -37,7 +37,8 @@ _REASONS: dict[str, tuple[Ending, str, str, bool]] = {
     "unknown": (Ending.FAILED, "UnknownTask", "no worker knows task {task!r} after {defers} tries", True),
 }
 
-_MOVED = re.compile(r"moved (\S+) (\S+) (\S+)")  # target, id there, when it is due: written by move.lua
+_MOVED = re.compile(r"moved (\S+) (\S+) (\S+)")  # target, id there, when it is due or 'dead': written by move.lua
+_TOLD = re.compile(r"job \S+: moved, it is job (\S+) now")  # as waiters of such a job are told
 
 
 class Runner(Protocol):
@@ -112,16 +113,28 @@ def _finish(job: EndedJob, now_us: int, queue: str) -> Finish:
 
 
 def _moved(reason: re.Match[str], data: bytes, now_us: int) -> list[tuple[str, bytes]]:
-    """Return the job itself as what goes on in another queue: due when it was, and not to start later than it was."""
+    """Return the job itself as what goes on in another queue: due when it was, and not to start later than it was.
+
+    One that comes from the dead is as new, as if it were put back in line.
+    """
     target, unique, due = reason.groups()
-    delay_ms = max(0, math.ceil((float(due) - now_us) / 1000))
+    dead = due == "dead"
+    delay_ms = 0 if dead else max(0, math.ceil((float(due) - now_us) / 1000))
     stamp, _, job = data.partition(b";")
     line, newline, body = job.partition(b"\n")
     fields = line.split(b";")
-    if len(fields) > EXPIRES and fields[EXPIRES].isdigit() and stamp.isdigit():
+    if not dead and len(fields) > EXPIRES and fields[EXPIRES].isdigit() and stamp.isdigit():
         passed = now_us // 1000 - int(stamp)
         fields[EXPIRES] = b"%d" % max(0, int(fields[EXPIRES]) - passed)
     return follow_ups([(target, unique, delay_ms, b";".join(fields) + newline + body)])
+
+
+def moved_to(reason_or_message: str) -> str:
+    """Return the id of the job that a moved one is now, from the reason of its end or from its error; else nothing."""
+    if found := _MOVED.fullmatch(reason_or_message):
+        return f"{found[1]}/{found[2]}"
+    told = _TOLD.fullmatch(reason_or_message)
+    return told[1] if told is not None else ""
 
 
 def ttl_ms(body: Body) -> int:

@@ -187,6 +187,11 @@ def order(namespace: str, worker: str, what: Order) -> Command[int]:
     return Command(("RPUSH", keys.control(namespace, worker), msgspec.json.encode(what)), int)
 
 
+def take_order_back(namespace: str, worker: str, what: Order) -> Command[int]:
+    """Take an order out that nobody has heard, before it is given again."""
+    return Command(("LREM", keys.control(namespace, worker), 0, msgspec.json.encode(what)), int)
+
+
 def keep_orders(namespace: str, worker: str) -> Command[int]:
     """Let a worker's orders be forgotten if it does not hear them."""
     return Command(("PEXPIRE", keys.control(namespace, worker), ORDER_TTL_MS), int)

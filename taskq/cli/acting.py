@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from taskq.broker.queues import QueueInfo
 
 F = TypeVar("F", bound=Callable[..., Any])
+TRIES: Final = 3  # to cancel a job that a worker gives back in the moment in between
 
 
 def ids_argument(completer: complete.Completer) -> Callable[[F], F]:
@@ -75,8 +76,7 @@ def _end(
     app, failed = load_any_app(), False
     for one in read_ids(job_ids):
         try:
-            done = act(app, one)
-            state = "cancelled" if done else app.AsyncResult(one).state
+            done, state = _try_to_end(app, one, act)
             good = done or (asks and state in {"running", "revoked"})
             said = "cancelled" if done else else_ if state in {"running", "revoked"} else f"has ended: {state}"
         except UnknownOrExpired as error:
@@ -89,6 +89,17 @@ def _end(
         else:
             output.complain(said if state == "unknown" else f"job {one} {said}")
     return exits.FAILED if failed else exits.OK
+
+
+def _try_to_end(app: TaskQ, job_id: str, act: Callable[[TaskQ, str], bool]) -> tuple[bool, str]:
+    """Return whether it is cancelled, and its state; one that a worker gives back meanwhile is tried again."""
+    for _ in range(TRIES):
+        if act(app, job_id):
+            return True, "cancelled"
+        state = app.AsyncResult(job_id).state
+        if state not in {"ready", "delayed", "suspect"}:
+            break
+    return False, state
 
 
 @click.command(short_help="Run dead jobs again.")
@@ -109,8 +120,15 @@ def retry(*, job_ids: tuple[str, ...], json_: bool) -> int:
         elif done:
             output.say(f"{one}: back in line")
         else:
-            output.complain(f"job {one} is not dead: {app.AsyncResult(one).state}")
+            output.complain(f"job {one} is not dead: {_state(app, one)}")
     return exits.FAILED if failed else exits.OK
+
+
+def _state(app: TaskQ, job_id: str) -> str:
+    try:
+        return app.AsyncResult(job_id).state
+    except UnknownOrExpired:
+        return "unknown"
 
 
 @click.command(short_help="Move jobs to another queue.")
@@ -128,7 +146,8 @@ def move(*, job_ids: tuple[str, ...], to: str, json_: bool) -> int:
     app, failed = load_any_app(), False
     for one in read_ids(job_ids):
         try:
-            moved = app.control.move(one, to)
+            with output.uninterrupted():  # it takes three calls, and nobody may be there to bring it to its end
+                moved = app.control.move(one, to)
             now, problem = moved.now, f"job {one} {moved.problem}" if moved.problem else ""
         except UnknownOrExpired as error:
             now, problem = "", str(error)
@@ -160,10 +179,20 @@ def purge(*, queues: tuple[str, ...], dry_run: bool, yes: bool, json_: bool) -> 
             continue
         if not output.confirm(f"purge {count:,} of queue {queue}?", yes or count == 0):
             return exits.FAILED
-        with output.progress(f"purging {queue}", count) as told:
-            done = app.control.purge(queue, told)
+        with output.tally("purged") as counted, output.progress(f"purging {queue}", count) as told:
+            done = app.control.purge(queue, both(counted, told), count or None)
         _tell_queue(queue, {"purged": done}, f"{done:,} purged", json_)
     return exits.OK
+
+
+def both(*listeners: Callable[[int], None]) -> Callable[[int], None]:
+    """Return a function that gives each number to all listeners."""
+
+    def told(more: int) -> None:
+        for listener in listeners:
+            listener(more)
+
+    return told
 
 
 def _waiting(info: QueueInfo | None) -> int:

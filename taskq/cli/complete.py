@@ -49,12 +49,13 @@ def dead_ids(app: TaskQ) -> Iterable[str]:
     return (one.id for one in app.inspect.jobs(state=("dead", "quarantine"), limit=5 * MOST))
 
 
-def words(of: Callable[[TaskQ], Iterable[str]], *, needs_app: bool = False) -> Completer:
+def words(of: Callable[[TaskQ], Iterable[str]], *, needs_app: bool = False, listed: bool = False) -> Completer:
     """Make the completion of an argument or option.
 
     Args:
         of: gives the words.
-        needs_app: they come from the app's own code.
+        needs_app: they are names from the app's own code, which a unique ending means, too.
+        listed: it is a list with commas.
     """
 
     def complete(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
@@ -63,12 +64,29 @@ def words(of: Callable[[TaskQ], Iterable[str]], *, needs_app: bool = False) -> C
                 app = load_app(PATIENCE) if needs_app else load_any_app(PATIENCE)
                 if not needs_app and not app.settings.url and not _is_running():
                     return []  # not started for a Tab
-                fitting = (word for word in of(app) if word.startswith(begun))
-                return [CompletionItem(word) for word in islice(fitting, MOST)]
+                before, comma, last = begun.rpartition(",") if listed else ("", "", begun)
+                known = of(app)
+                found = list(islice((word for word in known if word.startswith(last)), MOST))
+                if needs_app and not found:
+                    found = _by_ending(known, last)
+                return [CompletionItem(f"{before}{comma}{word}") for word in found]
         except Exception:  # a traceback in the middle of somebody's command line helps nobody
             return []
 
     return complete
+
+
+def _by_ending(names: Iterable[str], begun: str) -> list[str]:
+    """Return the one name of which a part begins so; of several a shell would put their common beginning there."""
+    found = [name for name in names if f".{begun}" in name]
+    return found if len(found) == 1 else []
+
+
+def kinds(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Complete a kind of event."""
+    from taskq.client.lifecycle import KINDS
+
+    return [CompletionItem(kind) for kind in KINDS if kind.startswith(begun)]
 
 
 def choices(*known: str) -> Completer:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from taskq.cli import complete, exits, listing, output, values
-from taskq.cli.acting import dry_option, json_option, read_ids, yes_option
+from taskq.cli.acting import both, dry_option, json_option, read_ids, yes_option
 from taskq.cli.target import app_option, load_any_app
 from taskq.cli.usage import Commands
+from taskq.errors import UnknownOrExpired
 
 if TYPE_CHECKING:
     from taskq.app import TaskQ
@@ -129,25 +130,14 @@ def _act(
         now = listing.server_now(app)
         chosen = [job.id for job in _select(app, queues, task, older, now, states)]
     if dry_run:
-        _tell(f"would_{verb}", len(chosen), f"{_jobs(len(chosen))} would be {participle}", json_)
-        return exits.OK
+        count = sum(_is_in(app, one, states) for one in chosen) if job_ids else len(chosen)
+        _tell(f"would_{verb}", count, f"{_jobs(count)} would be {participle}", json_)
+        return exits.OK if count == len(chosen) else exits.FAILED
     if not output.confirm(f"{verb} {_jobs(len(chosen))}?", yes or bool(job_ids) or not chosen):
         return exits.FAILED
-    done = 0
     act = app.control.retry if verb == "retry" else app.control.drop
-
-    try:
-        with output.progress(f"{verb} {_jobs(len(chosen))}", len(chosen)) as told:
-
-            def count(more: int) -> None:
-                nonlocal done
-                done += more
-                told(more)
-
-            act(chosen, count)
-    except KeyboardInterrupt:
-        output.complain(f"interrupted: {done:,} of {len(chosen):,} {participle}")
-        raise
+    with output.tally(participle) as counted, output.progress(f"{verb} {_jobs(len(chosen))}", len(chosen)) as told:
+        done = act(chosen, both(counted, told))
     _tell(participle, done, f"{_jobs(done)} {participle}", json_)
     if job_ids and done < len(chosen):
         output.complain(
@@ -157,11 +147,19 @@ def _act(
     return exits.OK
 
 
+def _is_in(app: TaskQ, job_id: str, states: tuple[str, ...]) -> bool:
+    try:
+        return app.inspect.job(job_id).state in states
+    except UnknownOrExpired:
+        return False
+
+
 def _select(
     app: TaskQ, queues: tuple[str, ...], task: str, older: str | None, now: float, states: tuple[str, ...]
 ) -> Iterator[JobInfo]:
     before = None if older is None else now - values.span("--older", older)
-    for job in app.inspect.jobs(queue=queues, state=states, task=task):
+    found = app.inspect.jobs(queue=queues, state=states, task=task)
+    for job in listing.or_nearest(found, app, task, queues, states):
         if before is None or (job.since is not None and job.since < before):
             yield job
 

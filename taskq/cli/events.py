@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from taskq.cli import exits, output, values
+from taskq.cli import complete, exits, output, values
 from taskq.cli.jobs import MAX_WAIT, full_name
 from taskq.cli.target import app_option, load_any_app
 
@@ -24,9 +24,12 @@ ID_WIDTH = 28  # of a queue with a short name and a job's id: longer ones move w
 
 @click.command(short_help="Follow jobs and workers as things happen.")
 @app_option
-@click.option("--task", "tasks", multiple=True, metavar="NAME", help="Only jobs of this task; a pattern is mail.*.")
-@click.option("--queue", "queues", multiple=True, metavar="NAME", help="Only jobs of this queue.")
-@click.option("--kind", "kinds", multiple=True, metavar="KIND", help="Only events of this kind.")
+@click.option("--task", "tasks", multiple=True, metavar="NAME", help="Only jobs of this task; a pattern is mail.*.",
+              shell_complete=complete.words(complete.tasks, needs_app=True))  # fmt: skip
+@click.option("--queue", "queues", multiple=True, metavar="NAME", shell_complete=complete.words(complete.queues),
+              help="Only jobs of this queue.")  # fmt: skip
+@click.option("--kind", "kinds", multiple=True, metavar="KIND", shell_complete=complete.kinds,
+              help="Only events of this kind.")  # fmt: skip
 @click.option("--limit", metavar="N", help="End after that many events.")
 @click.option("--for", "seconds", metavar="SECONDS", help="End after that time.")
 @click.option("--json", "json_", is_flag=True, help="Print one JSON object a line.")

@@ -14,8 +14,7 @@ import click
 
 from taskq.cli import complete, exits, output, values
 from taskq.cli.target import app_option, load_any_app, load_app
-from taskq.errors import UnknownOrExpired, UnknownTask, shorten
-from taskq.worker.logs import clean
+from taskq.errors import UnknownOrExpired, UnknownTask, clean, shorten
 
 if TYPE_CHECKING:
     from taskq.client.result import AsyncResult

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from dataclasses import asdict
 from itertools import islice
@@ -10,10 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from taskq.cli import complete, exits, output, values
-from taskq.cli.target import app_option, load_any_app
+from taskq.cli.target import app_option, find_target, load_any_app
+from taskq.errors import near, shorten
 from taskq.model.outcome import Ending
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
     from taskq.app import TaskQ
     from taskq.client.detail import JobDetail
     from taskq.client.inspection import JobInfo
@@ -24,6 +28,7 @@ STATES: Final = (
     "running", "ready", "delayed", "suspect", "dead", "quarantine", "ending", *map(str, Ending),
 )  # fmt: skip
 PAGE: Final = 10_000  # rows whose widths are made equal; more are printed as they come
+SEEN: Final = 1000  # jobs whose tasks are looked at to name the nearest, where no app says which there are
 ERROR: Final = 120  # characters of an error in a list
 HEADS: Final = ("id", "task", "state", "since", "due", "worker", "attempts", "error")
 
@@ -61,15 +66,37 @@ def jobs(
     most = LIMIT if limit is None else values.whole("--limit", limit, 0, MAX_LIMIT)
     app = load_any_app()
     now = server_now(app)
+    states = values.listed("--state", state) if state is not None else ()
     found = app.inspect.jobs(
         queue=queues,
-        state=values.listed("--state", state) if state is not None else (),
+        state=states,
         task=task,
         since=None if since is None else values.moment("--since", since, now),
         limit=most + 1 if most else None,
         newest=newest,
     )
-    show(found, most, now, ids=ids, json_=json_)
+    show(or_nearest(found, app, task, queues, states), most, now, ids=ids, json_=json_)
+
+
+def or_nearest(
+    found: Iterable[JobInfo], app: TaskQ, task: str, queues: Collection[str], states: Collection[str]
+) -> Iterator[JobInfo]:
+    """Pass jobs on; where there is none of ``task``, and no such task is known, say so with the nearest that is."""
+    none = True
+    for one in found:
+        none = False
+        yield one
+    if not none or not task:
+        return
+    if find_target() is not None:
+        known = set(app.tasks)
+    else:
+        known = {one.task for one in app.inspect.jobs(queue=queues, state=states, limit=SEEN) if one.task}
+    if not any(name == task or name.endswith(f".{task}") for name in known):
+        endings = {name.rsplit(".", 1)[-1]: name for name in sorted(known, reverse=True)}
+        closest = difflib.get_close_matches(task, [*known, *endings], 1)
+        meant = endings.get(closest[0], closest[0]) if closest else task
+        output.complain(f"there is no job of task {shorten(task)}{near(meant, known) if known else ''}")
 
 
 def show(found: Any, most: int, now: float, *, ids: bool, json_: bool) -> None:
@@ -85,14 +112,19 @@ def show(found: Any, most: int, now: float, *, ids: bool, json_: bool) -> None:
     for job in found:
         rows.append(job)
         if len(rows) == PAGE:
-            output.table("", HEADS, [_row(one, now) for one in rows[: most or None]])
+            _table("", rows[: most or None], now)
             rows = []
     more = bool(most) and len(rows) > most
-    output.table("Jobs", HEADS, [_row(one, now) for one in rows[: most or None]])
+    _table("Jobs", rows[: most or None], now)
     if more:
         output.complain(
             f"there are more than {most}: say --limit, or narrow the list by --queue, --state, --task, --since"
         )
+
+
+def _table(title: str, rows: Sequence[JobInfo], now: float) -> None:
+    keep = ("id", "state", "task", "error")
+    output.table(title, HEADS, [_row(one, now) for one in rows], keep=keep, whole="id", ends=("task",))
 
 
 @click.command(short_help="Show all that is known of a job.")

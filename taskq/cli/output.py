@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import click
 
-from taskq.errors import shorten
-from taskq.worker.logs import clean
+from taskq.errors import TaskqError, clean, shorten
 
 # What JSON does not escape by itself and could still steer a terminal or turn the direction of its text.
 _STEERING = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
-NOTHING = frozenset({"0", "-", ""})  # cells of which a narrow table can do without
 LONG = 1000  # jobs; fewer are done before a bar is drawn
 
 
@@ -53,8 +53,20 @@ def complain(text: str) -> None:
 
 
 def emit(value: object) -> None:
-    """Print a value as one line of JSON in ASCII."""
-    click.echo(json.dumps(value, default=shorten))
+    """Print a value as one line of JSON in ASCII; numbers that JSON does not know become null."""
+    try:
+        text = json.dumps(value, default=shorten, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(value), default=shorten)
+    click.echo(text)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def as_json(value: object) -> str | None:
@@ -87,18 +99,32 @@ def age(seconds: float | None) -> str:
     return f"{whole // 86_400}d{whole % 86_400 // 3600:02}h"
 
 
-def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def table(
+    title: str,
+    heads: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    keep: tuple[str, ...] = (),
+    whole: str = "",
+    ends: tuple[str, ...] = (),
+) -> None:
     """Print rows: numbers to the right, the rest to the left.
 
     Args:
         title: for a terminal.
         heads: one word a column, in capitals in a pipe.
         rows: as many cells each; of any type, printed by ``str``.
+        keep: heads that matter on a narrow terminal, the most important first; texts are cut there. Empty for all
+            alike, and texts are folded.
+        whole: of these one that is not cut.
+        ends: of these those that are cut at their beginning.
     """
     cells = [[line(str(cell)) or "-" for cell in row] for row in rows]
     right = [bool(rows) and all(isinstance(row[i], int | float) for row in rows) for i in range(len(heads))]
     if on_terminal():
-        _draw(title, heads, cells, right)
+        from taskq.cli.tables import Narrow, draw
+
+        draw(title, heads, cells, right, Narrow(keep, whole, ends) if keep else None)
         return
     widths = [max(len(row[i]) for row in [list(heads), *cells]) for i in range(len(heads))]
     for row in [[head.upper() for head in heads], *cells]:
@@ -110,31 +136,6 @@ def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> No
 
 def _columns(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> Iterator[tuple[str, int, bool]]:
     return zip(row, widths, right, strict=True)
-
-
-def _draw(title: str, heads: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console()
-    kept = _fitting(heads, cells, console.width)
-    drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for at in kept:
-        drawn.add_column(heads[at], justify="right" if right[at] else "left", overflow="fold", no_wrap=right[at])
-    for row in cells:
-        drawn.add_row(*(escape(row[at]) for at in kept))
-    console.print(drawn)
-
-
-def _fitting(heads: Sequence[str], cells: Sequence[Sequence[str]], room: int) -> list[int]:
-    """Return the columns to show: all, or if they are too wide for the terminal those that say something."""
-    every = list(range(len(heads)))
-    widths = [max(len(row[at]) for row in [heads, *cells]) + 2 for at in every]
-    if sum(widths) <= room:
-        return every
-    return [at for at in every if at == 0 or any(row[at] not in NOTHING for row in cells)]
 
 
 def flush() -> None:
@@ -186,7 +187,44 @@ def confirm(question: str, agreed: bool) -> bool:
         return True
     if sys.stdin is None or not sys.stdin.isatty():
         raise click.UsageError(f"{line(question)} say --yes, or --dry-run to see what would be done")
-    return click.confirm(line(question), err=True)
+    try:
+        return click.confirm(line(question), err=True)
+    except click.Abort:  # Ctrl-C, or the end of what is typed
+        click.echo(err=True)
+        raise KeyboardInterrupt from None
+
+
+@contextlib.contextmanager
+def tally(participle: str) -> Iterator[Callable[[int], None]]:
+    """Count what is done in a block; if it is interrupted or fails, say how much that was."""
+    done = 0
+
+    def count(more: int) -> None:
+        nonlocal done
+        done += more
+
+    try:
+        yield count
+    except (KeyboardInterrupt, TaskqError) as error:
+        if done or isinstance(error, KeyboardInterrupt):
+            complain(
+                f"{'interrupted' if isinstance(error, KeyboardInterrupt) else 'failed'}: {done:,} {participle} before"
+            )
+        raise
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of a block, where this is the main thread of a system with signals."""
+    mask = getattr(signal, "pthread_sigmask", None)
+    if mask is None:
+        yield
+        return
+    before = mask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        mask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
@@ -198,7 +236,7 @@ def progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
         bar = shown.add_task(line(text), total=total)
         yield lambda more: shown.update(bar, advance=more)
@@ -211,7 +249,7 @@ def spinner(text: str) -> Iterator[None]:
         yield
         return
     from rich.console import Console
-    from rich.markup import escape
+    from rich.text import Text
 
-    with Console(stderr=True).status(escape(line(text)), spinner="line"):  # a spinner of ASCII: any locale has it
+    with Console(stderr=True).status(Text(line(text)), spinner="line"):  # a spinner of ASCII: any locale has it
         yield

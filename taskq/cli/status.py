@@ -120,6 +120,7 @@ def _show_workers(found: Sequence[WorkerInfo], now: float) -> None:
              ",".join(one.queues), output.age(one.age), output.age(now - one.started if one.started else None))
             for one in here
         ],
+        keep=("name", "state", "busy", "queues", "beat"),
     )  # fmt: skip
     gone = len(found) - len(here)
     if gone:
@@ -133,10 +134,17 @@ def _show_queues(found: Sequence[QueueInfo]) -> None:
         [
             (one.name, _order(one), one.ready, one.delayed, one.running, one.suspect, one.dead, one.maxsize or "-",
              output.age(_seconds(one.oldest_ms)), _rate(one.rate_in), _rate(one.rate_out),
-             "paused" if one.paused else "open")
+             _state(one))
             for one in found
         ],
+        keep=("name", "ready", "running", "state", "oldest", "delayed", "dead"),
     )  # fmt: skip
+
+
+def _state(one: QueueInfo) -> str:
+    words = ["paused" if one.paused else "open"]
+    words += [f"{count} {what}" for count, what in ((one.ending, "ending"), (one.outbox, "to send on")) if count]
+    return ", ".join(words)
 
 
 def _order(one: QueueInfo) -> str:
@@ -168,6 +176,8 @@ def queue_data(one: QueueInfo) -> dict[str, Any]:
         "suspect": one.suspect,
         "dead": one.dead,
         "quarantine": one.quarantine,
+        "ending": one.ending,
+        "outbox": one.outbox,
         "oldest": _seconds(one.oldest_ms),
         "rate_in": one.rate_in,
         "rate_out": one.rate_out,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from taskq.app import TaskQ
 
 F = TypeVar("F", bound=Callable[..., Any])
-PATIENCE: Final = 4.0  # seconds for the server to answer one call of a command
+PATIENCE: Final = 3.0  # seconds for the server to answer one call of a command: five at most with all that is around it
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,10 +79,10 @@ def _order(
     reachable = [one.id for one in chosen if not one.vanished]
     for one in chosen:
         if one.vanished:
-            _tell_vanished(one, command, json_=json_)
+            _tell_vanished(broker, one, command, json_=json_)
 
     def told(answer: Answer) -> None:
-        _tell(answer, limit, json_=json_)
+        _tell(broker, answer, limit, json_=json_)
 
     asked = ask_workers(broker, reachable, command, timeout=limit, until_gone=wait, give_up=give_up, told=told)
     answers = perform(asked, broker)
@@ -103,32 +103,38 @@ def _choose(broker: Broker, names: tuple[str, ...]) -> list[WorkerInfo]:
     return list({found.id: found for found in (find_worker(name, known) for name in names)}.values())
 
 
-def _tell_vanished(one: WorkerInfo, command: CommandWord, *, json_: bool) -> None:
+def _tell_vanished(broker: Broker, one: WorkerInfo, command: CommandWord, *, json_: bool) -> None:
     if json_:
         output.emit({"worker": one.id, "command": command, "state": "vanished", "done": False, "age": one.age})
     output.complain(
-        f"worker {one.id} has vanished: no sign of life for {output.age(one.age)}; other workers take its jobs"
+        f"worker {one.id} has vanished: no sign of life for {output.age(one.age)}{_who_goes_on(broker, one.id)}"
     )
 
 
-def _tell(answer: Answer, limit: float, *, json_: bool) -> None:
+def _who_goes_on(broker: Broker, worker: str) -> str:
+    from taskq.client.workers import is_replaced
+
+    return "; other workers take its jobs" if is_replaced(broker, worker) else ""
+
+
+def _tell(broker: Broker, answer: Answer, limit: float, *, json_: bool) -> None:
     """Print what became of one worker, at once: others may take long."""
     if json_:
         output.emit({"worker": answer.worker, "command": answer.command, "state": answer.state, "done": answer.done})
     if answer.done and not json_:
         output.say(f"worker {answer.worker}: {answer.state}")
     elif not answer.done:
-        output.complain(f"worker {answer.worker} {_why_not(answer, limit)}")
+        output.complain(f"worker {answer.worker} {_why_not(broker, answer, limit)}")
 
 
-def _why_not(answer: Answer, limit: float) -> str:
+def _why_not(broker: Broker, answer: Answer, limit: float) -> str:
     if answer.state == "silent":
         return (
             f"has not answered within {limit:g} s: it is stuck, or cut off from the server; "
             "it obeys if it hears of it within a minute"
         )
     if answer.state == "vanished":
-        return "has vanished; other workers take its jobs"
+        return f"has vanished{_who_goes_on(broker, answer.worker)}"
     if answer.state == "stopped":
         return f"has stopped, and cannot {answer.command} any more"
     if answer.command == "stop":

@@ -71,9 +71,9 @@ class AioControl:
         """See ``Control.resume``."""
         await asyncio.to_thread(self._control.resume, queue)
 
-    async def purge(self, queue: str, told: Told | None = None) -> int:
+    async def purge(self, queue: str, told: Told | None = None, most: int | None = None) -> int:
         """See ``Control.purge``."""
-        return await asyncio.to_thread(self._control.purge, queue, told)
+        return await asyncio.to_thread(self._control.purge, queue, told, most)
 
     async def retry(self, job_ids: Iterable[str], told: Told | None = None) -> int:
         """See ``Control.retry``."""

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from taskq.broker import browsing, jobs, queues
-from taskq.broker.finishing import finish_ended, relay_outbox
+from taskq.broker.finishing import finish_ended, moved_to, relay_outbox
 from taskq.client.inspection import check_queues
 from taskq.client.operation import perform
+from taskq.client.records import read_record
 from taskq.errors import JobConflict, QueueConflict, UnknownOrExpired
 from taskq.model.discipline import check_queue_name
-from taskq.model.job import peek, split_id
+from taskq.model.job import split_id
 
 if TYPE_CHECKING:
     from taskq.app import TaskQ
+    from taskq.broker.keys import QueueKeys
     from taskq.client.aio_operating import AioControl
 
 T = TypeVar("T")
@@ -53,6 +56,7 @@ class Control:
 
         Raises:
             UnknownQueue, InvalidQueueName: there is no such queue.
+            QueueConflict: it holds items.
         """
         self._set_paused(queue, True)
 
@@ -60,12 +64,13 @@ class Control:
         """Let workers take jobs of a queue again; raises as ``pause``."""
         self._set_paused(queue, False)
 
-    def purge(self, queue: str, told: Told | None = None) -> int:
-        """Cancel all jobs of a queue that no worker has, so that their waiters see it.
+    def purge(self, queue: str, told: Told | None = None, most: int | None = None) -> int:
+        """Cancel the jobs of a queue that no worker has, so that their waiters see it.
 
         Args:
             queue: which; its jobs or, of a data queue, its items.
             told: is given the number of each chunk when it is done.
+            most: how many at most; as many as wait now where None, so that it ends however fast others send.
 
         Returns:
             How many there were.
@@ -78,8 +83,9 @@ class Control:
         if info.content == queues.ITEMS:
             return self._app.Queue(queue).purge()
         keys, purged, left = self._app.broker.keys(queue), 0, 1
-        while left:
-            count, left = self._app.broker.run(queues.purge(keys))
+        most = info.ready + info.delayed + info.suspect if most is None else most
+        while left and purged < most:
+            count, left = self._app.broker.run(queues.purge(keys, min(CHUNK, most - purged)))
             finish_ended(self._app.broker, keys)
             purged += count
             _tell(told, count)
@@ -102,14 +108,14 @@ class Control:
 
     def drop(self, job_ids: Iterable[str], told: Told | None = None) -> int:
         """Forget dead and quarantined jobs for good; see ``retry``. Their results stay until they expire."""
-        return self._in_chunks(
-            job_ids, lambda queue, uniques: self._app.broker.run(browsing.drop(queue, uniques)), told
-        )
+        return self._in_chunks(job_ids, self._drop, told)
 
     def move(self, job_id: str, to: str) -> Moved:
         """Let a job that no worker has go on in another queue, where it gets another id and a clean history.
 
-        Whoever waits for it is told that it was cancelled, and its new id. A delayed job stays due when it was.
+        Whoever waits for it is told that it was cancelled, and its new id. A delayed job stays due when it was. A move
+        that is cut short, by the end of this process say, is brought to its end by a worker of the queue, or by
+        calling this again.
 
         Args:
             job_id: ``queue/unique``.
@@ -129,20 +135,27 @@ class Control:
             raise JobConflict(f"job {job_id} is in queue {to!r} already")
         broker, fresh = self._app.broker, self._app._new_id()
         keys = broker.keys(queue)
-        place = broker.run(jobs.find(keys, unique))
-        if place is None:
-            raise UnknownOrExpired(f"job {job_id} is in no queue: mistyped, or it has ended")
-        if peek(place.data)[0] is None:
-            return Moved(job_id, problem="is damaged")
         letter = broker.run(browsing.move(keys, unique, to, fresh))
-        if letter != "M":
-            return Moved(job_id, problem=_STAYS[letter])
-        finish_ended(broker, keys, unique)
-        relay_outbox(broker, broker.keys, queue)
-        return Moved(job_id, f"{to}/{fresh}")
+        now = f"{to}/{fresh}" if letter == "M" else moved_to(letter)
+        if now:
+            finish_ended(broker, keys, unique)
+        if now or letter in {"E", "N"}:  # a move before this one may have been cut short after that
+            relay_outbox(broker, broker.keys, queue)
+        if letter == "N":
+            now = self._moved_before(job_id, queue, unique)
+        return Moved(job_id, now) if now else Moved(job_id, problem=_STAYS[letter])
+
+    def _moved_before(self, job_id: str, queue: str, unique: str) -> str:
+        """Return the id that a job without a body got when it was moved; empty if it was not."""
+        data = self._app.broker.read(jobs.result(self._app.broker.keys(queue), unique))
+        if data is None:
+            raise UnknownOrExpired(f"job {job_id} is in no queue: mistyped, or it has ended")
+        error = read_record(data, job_id).error
+        return moved_to(error.message) if error is not None else ""
 
     def _set_paused(self, queue: str, paused: bool) -> None:
         self.check_queue(queue)
+        perform(self._app._sender.declare(queue, queues.JOBS), self._app.broker)
         self._app.broker.run(queues.pause(self._app.broker.keys(queue), paused))
 
     def check_queue(self, queue: str) -> None:
@@ -153,9 +166,20 @@ class Control:
         queue, unique = split_id(job_id)
         return (queue, unique) if queue else (self._app.AsyncResult(job_id).queue, unique)
 
-    def _in_chunks(self, job_ids: Iterable[str], run: Callable[[Any, Sequence[str]], int], told: Told | None) -> int:
+    def _drop(self, queue: QueueKeys, uniques: Sequence[str]) -> int:
+        holders = self._app.broker.read(browsing.lease_holders(queue))
+        return self._app.broker.run(browsing.drop(queue, uniques, holders))
+
+    def _known(self, job_ids: Iterable[str]) -> Iterator[tuple[str, str]]:
+        for job_id in job_ids:
+            with contextlib.suppress(UnknownOrExpired):  # a bare id that is in no queue
+                yield self._split(job_id)
+
+    def _in_chunks(
+        self, job_ids: Iterable[str], run: Callable[[QueueKeys, Sequence[str]], int], told: Told | None
+    ) -> int:
         done = 0
-        for queue, uniques in _by_queue(map(self._split, job_ids)):
+        for queue, uniques in _by_queue(self._known(job_ids)):
             count = run(self._app.broker.keys(queue), uniques)
             done += count
             _tell(told, count)
@@ -167,7 +191,7 @@ def _tell(told: Told | None, count: int) -> None:
         told(count)
 
 
-_STAYS: Final = {"L": "is with a worker", "E": "has ended", "N": "is in no queue any more"}
+_STAYS: Final = {"L": "is with a worker", "E": "has ended", "X": "is damaged", "N": "has ended"}
 
 
 def _by_queue(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:

@@ -10,6 +10,7 @@ import msgspec
 from taskq.broker import browsing, jobs
 from taskq.client.operation import Operation
 from taskq.client.records import gone, read_record
+from taskq.client.runs import LAST_MOMENT
 from taskq.client.workers import read_workers
 from taskq.errors import TaskqError, shorten
 from taskq.model.job import Body, Header, State, decode_body, decode_state, split_data
@@ -121,7 +122,7 @@ def _take_place(app: TaskQ, found: JobDetail, place: jobs.Place) -> None:
     known = {"running", "revoked", *browsing.PLACES}
     found.state = place.place if place.place in known else "ending"
     if place.score is not None and place.place in {"delayed", "suspect"}:
-        found.due = place.score / 1e6
+        found.due = moment(place.score)
     found.size = len(place.data)
     try:
         _take_history(found, decode_state(place.state))
@@ -139,10 +140,10 @@ def _take_history(found: JobDetail, state: State) -> None:
 
 
 def _take_header(found: JobDetail, header: Header) -> None:
-    found.enqueued = header.enqueued_ms / 1000
+    found.enqueued = moment(header.enqueued_ms * 1000)
     found.priority = header.priority
     if header.expires_ms is not None:
-        found.expires = (header.enqueued_ms + header.expires_ms) / 1000
+        found.expires = moment((header.enqueued_ms + header.expires_ms) * 1000)
 
 
 def _take_body(app: TaskQ, found: JobDetail, body: Body) -> None:
@@ -193,4 +194,10 @@ def _take_record(app: TaskQ, found: JobDetail, record: Record) -> None:
 
 
 def _seconds(us: int) -> float | None:
-    return us / 1e6 if us else None
+    return moment(us) if us else None
+
+
+def moment(us: float) -> float | None:
+    """Return microseconds of the server's clock in seconds; None for what is no time, as only hands can write it."""
+    seconds = us / 1e6
+    return seconds if 0 <= seconds < LAST_MOMENT else None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from taskq.broker import browsing, jobs, queues
 from taskq.broker import items as stored
 from taskq.broker.queues import ITEMS, QueueInfo
-from taskq.client.detail import JobDetail, describe
+from taskq.client.detail import JobDetail, describe, moment
 from taskq.client.operation import Need, Operation, perform
 from taskq.client.runs import read_runs
 from taskq.client.workers import WorkerInfo, read_workers
@@ -299,11 +299,11 @@ def _job_of(
         history = decode_state(one.state)
     except ValueError:
         history = State()
-    at = one.score / 1e6 if one.score is not None else None
+    at = moment(one.score) if one.score is not None else None
     since = started.get(job_id) if started else at if state in {"dead", "quarantine"} else None
     errors = decode_errors(history.errors)
     return JobInfo(
-        job_id, keys.queue, task, state, enqueued_ms / 1000 if enqueued_ms else None,
+        job_id, keys.queue, task, state, moment(enqueued_ms * 1000) if enqueued_ms else None,
         at if state in {"delayed", "suspect"} else None, since, worker,
         history.attempts + history.crashes + history.losses, one.size, errors[-1] if errors else None,
     )  # fmt: skip

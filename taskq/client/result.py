@@ -9,7 +9,7 @@ from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from taskq.broker import jobs, results, work
-from taskq.broker.finishing import finish_of
+from taskq.broker.finishing import finish_of, moved_to
 from taskq.client.future import OVER, LightFuture
 from taskq.client.operation import Operation, aperform, perform
 from taskq.client.records import gone, open_record, read_record
@@ -383,7 +383,9 @@ class AsyncResult(LightFuture[R]):
                 yield from self._look()  # it may have ended in between
         if self._record is not None:
             return str(self._record.ending)
-        return str(_ENDED.get(place.place, place.place)) if place is not None else "unknown"
+        if place is None:
+            return "unknown"
+        return str(Ending.CANCELLED if moved_to(place.place) else _ENDED.get(place.place, place.place))
 
     def _cancel(self, *, revoke: bool = False, terminate: bool = False) -> Operation[bool]:
         if self._state in OVER:

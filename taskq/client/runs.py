@@ -13,7 +13,7 @@ import msgspec
 from taskq.broker import finished, results
 from taskq.broker.doctor import server_time
 from taskq.client.operation import Operation, perform
-from taskq.errors import InvalidOption
+from taskq.errors import InvalidOption, clean
 from taskq.model.discipline import check_queue_name
 from taskq.model.outcome import Ending, Record, decode_record
 
@@ -227,10 +227,10 @@ def _run_of(queue: str, unique: str, record: Record) -> Run:
         started = None
     message = record.error.message if record.error is not None else ""
     return Run(
-        f"{queue}/{unique}",
-        queue,
-        intern(record.task),
-        intern(record.worker),
+        _plain(f"{queue}/{unique}"),
+        _plain(queue),
+        intern(_plain(record.task)),
+        intern(_plain(record.worker)),
         record.child,
         record.slot,
         record.attempt,
@@ -239,10 +239,15 @@ def _run_of(queue: str, unique: str, record: Record) -> Run:
         _seconds(record.claimed_us),
         started,
         ended,
-        intern(record.error.type) if record.error is not None else "",
-        intern(" ".join(message[:MAX_MESSAGE].split())),
-        intern(record.root),
+        intern(_plain(record.error.type)) if record.error is not None else "",
+        intern(_plain(" ".join(message[:MAX_MESSAGE].split()))),
+        intern(_plain(record.root)),
     )
+
+
+def _plain(text: str) -> str:
+    """Return a text in one line, without what could steer a terminal or turn the text around it on a page."""
+    return text if text.isprintable() else clean(" ".join(text.split()))
 
 
 def _seconds(us: int) -> float | None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from taskq.broker import workers
+from taskq.broker import browsing, jobs, workers
 from taskq.broker.doctor import server_time
 from taskq.broker.workers import CommandWord, Order
 from taskq.client.operation import Hear, MakeBell, Need, Operation, perform
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 COMMANDS: Final[tuple[CommandWord, ...]] = ("stop", "pause", "resume")
 STATES: Final = ("running", "paused", "stopping")
 ANSWER_TIME: Final = 10.0  # seconds; a worker answers in milliseconds, one that was cut off for a moment in two seconds
+AGAIN: Final = 2.0  # seconds between two tellings: a few fit into ANSWER_TIME, and a busy worker hears it before
 MAX_RUNNING: Final = 100  # jobs on one card
 MAX_SHOWN: Final = 8  # candidates in one message
 _FIRST_LOOK, _LONGEST_LOOK = 0.02, 0.25  # seconds between two looks for an answer; they grow
@@ -139,6 +140,26 @@ def read_workers(broker: Broker) -> Operation[list[WorkerInfo]]:
     return sorted(found, key=lambda one: one.id)
 
 
+def is_replaced(broker: Broker, worker: str) -> bool:
+    """Tell whether a vanished worker left jobs or leases, and others run that serve all these queues.
+
+    Raises:
+        BrokerError: the server refused or was not reached.
+    """
+    return perform(_replaced(broker, worker), broker)
+
+
+def _replaced(broker: Broker, worker: str) -> Operation[bool]:
+    known = yield from read_workers(broker)
+    served = {queue for one in known if one.state == "running" and one.id != worker for queue in one.queues}
+    left = set()
+    for queue in (yield jobs.queue_names(broker.namespace)):
+        holders = yield browsing.lease_holders(broker.keys(queue))
+        if any(one == worker or one.startswith(f"{worker}.") for one in holders):  # it may have had another id there
+            left.add(queue)
+    return bool(left) and left <= served
+
+
 def parse_card(worker: str, card: bytes | None, age: float) -> WorkerInfo:
     """Return what a card says; never raises, whatever somebody wrote there."""
     if card is None:
@@ -240,7 +261,8 @@ def ask_workers(
     """Ask workers to stop as by a first TERM, to pause or to resume, and wait until each shows that it has heard.
 
     A paused worker claims nothing more and gives back what it has not started; what runs goes on, and so does its
-    lease. An order that is not heard within a minute is forgotten, whether anybody still waits or not.
+    lease. As long as somebody waits the order is given again: one may go into a connection that was cut without a word.
+    It is forgotten a minute after the last time.
 
     Args:
         broker: where they are.
@@ -260,19 +282,23 @@ def ask_workers(
     if command not in COMMANDS:
         raise InvalidOption(f"command {shorten(command)} is unknown{near(command, COMMANDS)}")
     namespace, asker = broker.namespace, _asker()
-    waiting: dict[str, str] = {}
-    for worker in dict.fromkeys(ids):
-        waiting[worker] = random_token()
-        yield workers.order(namespace, worker, Order(command, waiting[worker], asker))
-        yield workers.keep_orders(namespace, worker)
+    waiting = {worker: Order(command, random_token(), asker) for worker in ids}
+    for worker, order in waiting.items():
+        yield from _give(namespace, worker, order)
     began, pause, bell = time.monotonic(), _FIRST_LOOK, (yield MakeBell())
     limits = (began + timeout, math.inf if give_up is None else began + give_up)
     answers: dict[str, Answer] = {}
+    again_at = began + AGAIN
     while True:
         now = time.monotonic()
-        for worker, token in list(waiting.items()):
-            state, heard = yield from _look(namespace, worker, token)
+        again = now >= again_at
+        again_at = now + AGAIN if again else again_at
+        for worker, order in list(waiting.items()):
+            state, heard = yield from _look(namespace, worker, order.token)
             over = now >= limits[1 if heard and until_gone else 0]
+            if not heard and (again or over):
+                yield workers.take_order_back(namespace, worker, order)
+                yield from _give(namespace, worker, order)
             if state in {"stopped", "vanished"} or (heard and not until_gone) or over:
                 del waiting[worker]
                 answers[worker] = _answer(worker, command, state if heard else "silent", until_gone)
@@ -282,6 +308,11 @@ def ask_workers(
             return [answers[worker] for worker in ids]
         yield Hear(bell, now + pause)
         pause = min(_LONGEST_LOOK, pause * 1.5)
+
+
+def _give(namespace: str, worker: str, order: Order) -> Operation[None]:
+    yield workers.order(namespace, worker, order)
+    yield workers.keep_orders(namespace, worker)
 
 
 def _answer(worker: str, command: CommandWord, state: str, until_gone: bool) -> Answer:

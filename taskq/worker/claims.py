@@ -330,8 +330,11 @@ class Claims:
             seconds = WAIT * random.uniform(0.75, 1.0)
             self._wait.command(work.wait(keys, seconds).pack(), self._woken, self._not_woken)
 
-    def _woken(self, _: object) -> None:
+    def _woken(self, token: Sequence[bytes] | None) -> None:
         self._look = True
+        if token is not None and (self.stopping or self._owner.wanted()[0] <= 0):  # others wait for it
+            for queue in self.queues:
+                queue.due = queue.due or (queue.keys.key("wake").encode() == token[0] and not queue.fenced)
         self._wait_pause = FIRST_REFUSAL
 
     def _not_woken(self, error: TaskqError) -> None:

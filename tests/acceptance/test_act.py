@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from concurrent.futures import CancelledError
 
 import pytest
-from cli_kit import Cli
+from cli_kit import Cli, interrupt
 from worker_kit import Bench, wait_until
 
 from taskq.client.result import AsyncResult
@@ -201,3 +203,39 @@ def test_an_unknown_queue_is_named_with_the_nearest(rig: Bench, taskq: Cli, comm
         2,
         f"taskq: queue 'defualt' is unknown in namespace {rig.namespace!r}, did you mean 'default'?\n",
     )
+
+
+def test_a_dry_run_by_id_counts_only_what_is_dead(rig: Bench, taskq: Cli) -> None:
+    (job,) = make_dead(rig)
+    done = taskq("dead", "drop", job.id, "default/nobody", "--dry-run")
+    assert (done.code, done.out) == (1, "1 dead job would be dropped\n")
+
+
+def test_an_unknown_id_does_not_keep_the_others_from_being_retried(rig: Bench, taskq: Cli) -> None:
+    (job,) = make_dead(rig)
+    done = taskq("retry", "nobody", job.id)
+    assert (done.code, done.out, done.err) == (
+        1,
+        f"{job.id}: back in line\n",
+        "taskq: job nobody is not dead: unknown\n",
+    )
+
+
+def test_a_question_that_is_left_is_no_error(rig: Bench, taskq: Cli) -> None:
+    make_dead(rig)
+    done = taskq.on_terminal("dead", "drop", "--all", answer="\x04")
+    assert (done.code, "Abort" in done.out, rig.app.default.info().dead) == (130, False, 1)
+
+
+def test_an_interrupted_purge_says_how_much_is_done(rig: Bench, taskq: Cli) -> None:
+    rig.app.mark.delay_many(range(60_000))
+    process = taskq.popen("purge", "default", "--yes", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_until(lambda: rig.app.default.info().ready < 60_000, "it has begun")
+    code, out, err = interrupt(process)
+    assert (code, out) == (130, "")
+    assert re.fullmatch(r"taskq: interrupted: [\d,]+ purged before\n", err)
+
+
+def test_numbers_that_json_does_not_know_are_null(rig: Bench, taskq: Cli) -> None:
+    job = rig.app.add.apply_async((1, 2), headers={"x": float("nan"), "y": [float("inf"), 1]})
+    assert taskq("job", job.id, "--json").json()["headers"] == {"x": None, "y": [None, 1]}

@@ -34,11 +34,31 @@ def test_tasks_are_offered_by_name(taskq: Cli) -> None:
     assert offered(taskq, "enqueue apps.acceptance.aa") == ["apps.acceptance.aadd"]
 
 
+@pytest.mark.parametrize("command", ["enqueue", "jobs --task", "events --task", "dead retry --task", "report --task"])
+def test_the_unique_ending_of_a_task_is_completed_to_its_name(taskq: Cli, command: str) -> None:
+    assert offered(taskq, f"{command} bo") == ["apps.acceptance.boom"]
+
+
+def test_an_ending_that_means_several_tasks_is_left_as_it_is(taskq: Cli) -> None:
+    assert offered(taskq, "enqueue m") == []
+
+
 def test_queues_are_offered(rig: Bench, taskq: Cli) -> None:
     rig.app.add.delay(1, 2)
     rig.app.add.apply_async((1, 2), queue="urgent")
     assert offered(taskq, "pause ") == ["default", "urgent"]
     assert offered(taskq, "jobs --queue u") == ["urgent"]
+    assert offered(taskq, "events --queue u") == ["urgent"]
+    assert offered(taskq, "worker -Q default,u") == ["default,urgent"]
+
+
+def test_kinds_of_events_are_offered(taskq: Cli) -> None:
+    assert offered(taskq, "events --kind worker-") == ["worker-up", "worker-down"]
+
+
+def test_pools_are_offered(taskq: Cli) -> None:
+    assert offered(taskq, "worker --pool g") == ["gevent"]
+    assert offered(taskq, "worker -P ") == ["process", "thread", "gevent", "asyncio"]
 
 
 def test_ids_of_jobs_are_offered(rig: Bench, taskq: Cli) -> None:

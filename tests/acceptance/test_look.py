@@ -123,6 +123,37 @@ def test_a_list_of_jobs_is_narrowed(rig: Bench, taskq: Cli, options: list[str], 
     assert [one.partition("/")[2] for one in ids(taskq("jobs", "--ids", *options))] == expected
 
 
+MISTYPED = [
+    ["jobs", "--task", "bom"],
+    ["jobs", "--state", "dead", "--task", "bom", "--ids"],
+    ["dead", "list", "--task", "bom", "--json"],
+    ["dead", "retry", "--task", "bom"],
+    ["dead", "drop", "--task", "apps.acceptance.bom", "--dry-run"],
+]
+
+
+@pytest.mark.parametrize("app", ["apps.acceptance:app", ""])
+def test_a_mistyped_task_is_told_with_the_nearest(rig: Bench, taskq: Cli, app: str) -> None:
+    rig.start("thread")
+    rig.app.boom.delay("no").exception(30)
+    rig.app.boom.apply_async(("no",), countdown=100)
+    for command in MISTYPED:
+        done = taskq(*command, TASKQ_APP=app)
+        name = command[command.index("--task") + 1]
+        said = f"taskq: there is no job of task '{name}', did you mean 'apps.acceptance.boom'?\n"
+        assert (done.code, done.err) == (0, said), command
+
+
+def test_a_task_that_is_known_and_has_no_job_is_an_empty_list(taskq: Cli) -> None:
+    for command in (["jobs", "--task", "boom"], ["dead", "list", "--task", "apps.acceptance.boom"]):
+        assert len(rows(taskq(*command))) == 1  # the heads
+
+
+def test_a_task_of_which_nobody_knows_is_told_without_another(taskq: Cli) -> None:
+    done = taskq("jobs", "--task", "bom", TASKQ_APP="")
+    assert (done.code, done.err) == (0, "taskq: there is no job of task 'bom'\n")
+
+
 def test_more_jobs_than_asked_for_are_told_of(rig: Bench, taskq: Cli) -> None:
     for _ in range(3):
         rig.app.add.delay(1, 2)
@@ -199,6 +230,31 @@ def test_a_list_on_a_narrow_terminal_leaves_out_columns_without_news(rig: Bench,
     assert "ready" in shown
     assert "suspect" not in shown
     assert max(len(line) for line in shown.splitlines()) <= 60
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_tables_can_be_read_on_a_narrow_terminal(rig: Bench, taskq: Cli, width: int) -> None:
+    queues = ",".join(["default", *(f"a-queue-of-many-{number}" for number in range(6))])
+    rig.start("thread", "--name", "a-machine-with-a-name.example", "-Q", queues)
+    failed = rig.app.boom.delay("a reason that is told at some length, with a :bug: in it")
+    failed.exception(30)
+    looks = ("workers", "status", "jobs --state dead", "dead list")
+    for shown in (lines_on_terminal(taskq, look, width) for look in looks):
+        assert max(len(line) for line in shown) <= width
+    for look in looks[:2]:
+        shown = lines_on_terminal(taskq, look, width)
+        assert shown[3].startswith("a-machine-with")  # after title, heads and rule: one line a worker
+        assert {"name", "state", "busy", "queues", "beat"} <= set(shown[1].split())
+        assert "running" in shown[3].split()
+    for look in looks[2:]:
+        _, heads, _, row, *rest = lines_on_terminal(taskq, look, width)
+        assert (heads.split()[0], row.split()[0], "".join(rest)) == ("id", failed.id, "")
+        assert {"task", "state", "error"} <= set(heads.split())
+
+
+def lines_on_terminal(taskq: Cli, look: str, width: int) -> list[str]:
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", taskq.on_terminal(*look.split(), COLUMNS=str(width)).out)
+    return [line.rstrip() for line in shown.splitlines()]
 
 
 def test_tasks_are_listed_with_signature_and_options(taskq: Cli) -> None:

@@ -265,10 +265,27 @@ def test_a_worker_that_was_killed_has_vanished(rig: Bench, taskq: Cli) -> None:
     assert " has vanished: no sign of life for " in gone.err
 
 
+@pytest.mark.parametrize(("other", "goes_on"), [("", False), ("ranked", False), ("ranked,default", True)])
+def test_a_vanished_worker_is_told_to_have_heirs_only_if_it_has(
+    server: TestServer, namespace: str, tmp_path: Path, other: str, goes_on: bool
+) -> None:
+    with bench(server.url, namespace, tmp_path, lease=30.0) as rig:  # its jobs stay its own meanwhile
+        rig.app.add.delay(1, 2)
+        worker = rig.start("thread", "--name", "mill", "-Q", "default")
+        if other:
+            rig.start("thread", "--name", "saw", "-Q", other)
+            wait_until(lambda: any(one.label == "saw" and one.queues for one in list_workers(rig.app.app.broker)), "up")
+        worker.signal(signal.SIGKILL)
+        worker.wait()
+        wait_until(lambda: any(one.vanished for one in list_workers(rig.app.app.broker)), "its card is gone")
+        gone = command_line(rig)("worker", "stop", "mill")
+    assert (gone.code, gone.err.rstrip().endswith("; other workers take its jobs")) == (1, goes_on), gone
+
+
 def test_a_worker_that_is_stuck_is_told_and_obeys_later(slow: Bench) -> None:
     taskq = command_line(slow)
     worker = slow.start("thread", "--name", "mill")
-    wait_until(lambda: info(slow, "mill"), "its card")
+    wait_until(lambda: any(not one.vanished for one in list_workers(slow.app.app.broker)), "its card")
     worker.signal(signal.SIGSTOP)
     stuck = taskq("worker", "pause", "mill", "--timeout", "0.5")
     worker.signal(signal.SIGCONT)

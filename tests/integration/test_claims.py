@@ -75,3 +75,19 @@ def test_a_full_worker_sets_the_token_when_a_delayed_job_is_due(server: TestServ
     assert loop.taken == ["now"]
     loop.claims.close()
     broker.close()
+
+
+def test_a_token_that_comes_when_there_is_no_more_room_is_passed_on(server: TestServer, namespace: str) -> None:
+    broker = Broker(parse_url(server.url), namespace)
+    keys = broker.keys("q")
+    broker.run(queues.declare(keys, Discipline.FIFO, 0, "test"))
+    loop = Loop(broker, room=1)
+    with server.client() as client:
+        name = keys.key("wake")
+        loop.run_until(lambda: loop.claims.drained)  # it waits for a token
+        loop.room = 0  # it was paused
+        broker.run(jobs.enqueue(keys, [Job("one", encode_header().encode() + encode_body("t", b"\x90"))]))
+        loop.run_until(lambda: client.llen(name) == 1, timeout=1.0)
+    assert loop.taken == []
+    loop.claims.close()
+    broker.close()

@@ -79,7 +79,7 @@ def test_who_lost_the_lock_does_not_notify(app, server):
     condition.acquire()
     with server.client() as client:
         client.delete(condition._lock._keys.key("holders"), condition._lock._keys.key("fences"))
-    until(lambda: len(app._sender.keeper) == 0, "the loss is noticed")
+    until(lambda: all(hold.lost for hold in condition._lock._holds), "the loss is noticed")
     for call in (condition.notify, condition.wait):
         with pytest.raises(LeaseLost, match=r"the lock of Condition\('c', RLock\('l'\)\)"):
             call()

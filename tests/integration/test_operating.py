@@ -7,8 +7,10 @@ import asyncio
 import pytest
 from client_kit import client_app
 
+from taskq.broker import browsing
 from taskq.broker.browsing import PAGE
-from taskq.errors import InvalidOption, InvalidQueueName, UnknownOrExpired, UnknownQueue
+from taskq.broker.finishing import finish_ended, relay_outbox
+from taskq.errors import InvalidOption, InvalidQueueName, QueueConflict, UnknownOrExpired, UnknownQueue
 
 
 @pytest.fixture
@@ -88,16 +90,78 @@ def test_a_job_may_be_moved_there_and_back(app, count):
     assert [one.id for one in app.inspect.jobs(queue="default")] == [back]
 
 
-def test_a_job_whose_move_was_cut_short_goes_on_by_whoever_comes_next(app, count):
-    from taskq.broker import browsing
-    from taskq.broker.finishing import finish_ended, relay_outbox
-
+@pytest.mark.parametrize("calls", [1, 2])
+@pytest.mark.parametrize("who", ["a worker", "the same again"])
+def test_a_job_whose_move_was_cut_short_goes_on_by_whoever_comes_next(app, count, calls, who):
     count.apply_async((0,), queue="other")
     job = count.delay(1)
-    assert app.broker.run(browsing.move(app.broker.keys("default"), job.unique, "other", "fresh")) == "M"
-    finish_ended(app.broker, app.broker.keys("default"))  # as any worker of its queue does
-    relay_outbox(app.broker, app.broker.keys, "default")
+    keys = app.broker.keys("default")
+    assert app.broker.run(browsing.move(keys, job.unique, "other", "fresh")) == "M"
+    if calls == 2:
+        finish_ended(app.broker, keys)
+    assert app.AsyncResult(job.id).state == "cancelled"
+    if who == "a worker":  # as each of its queue does
+        finish_ended(app.broker, keys)
+        relay_outbox(app.broker, app.broker.keys, "default")
+    else:
+        assert app.control.move(job.id, "other").now == "other/fresh"
     assert app.inspect.job("other/fresh").call == "count(1)"
+
+
+def test_a_dead_job_that_is_moved_is_as_new(app, any_server, count):
+    count.apply_async((0,), queue="other")
+    job = count.apply_async((1,), expires=0.2)
+    with any_server.client() as client:  # it died, and its time to start has passed since
+        prefix = f"{app.settings.namespace}:{{default}}:"
+        client.zrem(f"{prefix}ready", job.unique)
+        client.zadd(f"{prefix}dead", {job.unique: 1})
+        stored = client.hget(f"{prefix}jobs", job.unique)
+        client.hset(f"{prefix}jobs", job.unique, b"%013d" % 1 + stored[13:])
+    moved = app.inspect.job(app.control.move(job.id, "other").now)
+    assert moved.expires - moved.enqueued == pytest.approx(0.2)
+
+
+def test_a_job_of_a_newer_taskq_is_not_moved(app, any_server, count):
+    count.apply_async((0,), queue="other")
+    job = count.delay(1)
+    with any_server.client() as client:
+        name = f"{app.settings.namespace}:{{default}}:jobs"
+        client.hset(name, job.unique, client.hget(name, job.unique).replace(b";1;", b";2;", 1))
+    assert app.control.move(job.id, "other").problem == "is damaged"
+    assert [one.id for one in app.inspect.jobs(queue="default")] == [job.id]
+
+
+def test_a_data_queue_cannot_be_paused(app):
+    app.Queue("letters").put("a")
+    with pytest.raises(QueueConflict, match="letters"):
+        app.control.pause("letters")
+
+
+def test_a_queue_whose_settings_are_gone_is_paused_all_the_same(app, any_server, count):
+    count.delay(1)
+    with any_server.client() as client:
+        client.delete(f"{app.settings.namespace}:{{default}}:meta")
+    app._sender.declared.clear()  # as in another process
+    app.control.pause("default")
+    assert app.inspect.queues()[0].paused
+
+
+def test_a_purge_ends_however_fast_others_send(app, count):
+    count.delay_many(range(250))
+    assert app.control.purge("default", told=lambda _: count.delay_many(range(200))) == 250
+
+
+def test_unknown_ids_are_passed_over(app, count):
+    assert (app.control.retry(["nobody", "default/x"]), app.control.drop(["nobody"])) == (0, 0)
+
+
+@pytest.mark.parametrize("score", ["inf", "-inf", "1e300"])
+def test_a_due_time_that_is_none_is_not_shown(app, any_server, count, score):
+    job = count.apply_async((1,), countdown=60)
+    with any_server.client() as client:
+        client.zadd(f"{app.settings.namespace}:{{default}}:delayed", {job.unique: score})
+    (found,) = app.inspect.jobs()
+    assert (found.due, app.inspect.job(job.id).due) == (None, None)
 
 
 def test_the_same_from_an_event_loop(app, count):

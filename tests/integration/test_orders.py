@@ -6,10 +6,12 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from servers import TestServer
+from tcp_kit import SilenceableProxy
 from worker_kit import wait_until
 
 from taskq.broker import workers
@@ -18,9 +20,11 @@ from taskq.broker.broker import Broker
 from taskq.broker.call import Command
 from taskq.broker.session import Session
 from taskq.broker.workers import Order
+from taskq.client import workers as asking
 from taskq.client.operation import perform
-from taskq.client.workers import Answer, ask, ask_workers, list_workers
+from taskq.client.workers import Answer, ask, ask_workers, is_replaced, list_workers
 from taskq.errors import InvalidOption
+from taskq.worker import control
 from taskq.worker.control import Control
 from taskq.worker.inbox import Inbox
 from taskq.worker.presence import Presence
@@ -190,6 +194,24 @@ def test_a_key_of_another_type_is_told_once_and_in_the_way_only_while_it_is_ther
     assert turns < 150  # it sleeps between two tries
 
 
+def test_an_order_is_heard_by_a_worker_whose_connection_was_cut_without_a_word(
+    server: TestServer, broker: Broker, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "WAIT", 1.0)  # it gives a silent connection up three seconds later
+    sign_in(broker, "w", {})
+    with SilenceableProxy(server.socket) as proxy, ThreadPoolExecutor(1) as pool, server.client() as client:
+        listening = Listening(proxy.url, namespace)
+        listening.open()
+        listening.until(lambda: any("blpop" in one["cmd"] for one in client.client_list()), "it waits")
+        proxy.silence()
+        asked = pool.submit(ask, broker, "w", "pause", timeout=20.0)
+        listening.until(lambda: listening.obeyed, "the order")
+        sign_in(broker, "w", {"state": "paused", "heard": listening.control.heard})
+        assert asked.result(20) == Answer("w", "pause", "paused", True)
+        listening.close()
+    assert listening.obeyed == ["pause"]
+
+
 # --- asking ---------------------------------------------------------------------------------------------------------
 
 
@@ -212,9 +234,45 @@ def test_an_order_that_nobody_hears_is_forgotten_within_a_minute(broker: Broker)
     assert 50_000 < left <= 60_000
 
 
+def test_an_order_that_is_given_again_stands_there_once(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "AGAIN", 0.05)
+    sign_in(broker, "w", {})
+    ask(broker, "w", "pause", timeout=0.5)
+    assert broker.read(Command(("LLEN", f"{broker.namespace}:control:w"), int)) == 1
+
+
+def test_an_order_that_was_heard_is_not_given_again(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "AGAIN", 0.05)
+    sign_in(broker, "w", {})
+    asked = ask_workers(broker, ["w"], "stop", timeout=5.0, until_gone=True, give_up=0.3)
+    given: list[bytes] = []
+
+    def watched() -> Any:
+        answer = None
+        while True:
+            try:
+                need = asked.send(answer)
+            except StopIteration as end:
+                return end.value
+            if getattr(need, "parts", [""])[0] == "RPUSH":
+                given.append(need.parts[2])
+                sign_in(broker, "w", {"state": "stopping", "heard": [json.loads(given[0])["token"]]})
+            answer = yield need
+
+    perform(watched(), broker)
+    assert len(given) == 1
+
+
 def test_a_worker_without_a_card_has_vanished(broker: Broker) -> None:
     sign_in(broker, "w", None)
     assert ask(broker, "w", "stop", timeout=5.0) == Answer("w", "stop", "vanished", False)
+
+
+def test_whether_a_worker_that_vanished_is_replaced_can_be_asked_while_others_are_waited_for(broker: Broker) -> None:
+    sign_in(broker, "w", None)
+    heard: list[bool] = []
+    perform(ask_workers(broker, ["w"], "stop", told=lambda one: heard.append(is_replaced(broker, one.worker))), broker)
+    assert heard == [False]
 
 
 @pytest.mark.parametrize(("command", "done"), [("stop", True), ("pause", False)])

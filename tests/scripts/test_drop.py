@@ -26,6 +26,18 @@ def test_dead_and_quarantined_jobs_are_gone_and_nothing_else(kit: Kit):
     assert kit.snapshot() == before
 
 
+def test_a_job_in_order_that_came_back_under_a_damaged_ones_id_stays(kit: Kit):
+    places = {"ready": {"a": 1}, "delayed": {"b": 1}, "suspect": {"c": 1}, "ended": {"d": "expired"}}
+    kit.seed(jobs=dict.fromkeys("abcdef", data()), quarantine=dict.fromkeys("abcdef", NOW), **places)
+    kit.seed(lease_w={"e": "1;5;0;0"})
+    assert kit.run(browsing.drop(kit.keys, list("abcdef"), ["v", "w"])) == 6
+    places = {
+        place: {one: score if place == "ended" else 1.0 for one, score in jobs.items()}
+        for place, jobs in places.items()
+    }
+    assert kit.snapshot() == {"jobs": dict.fromkeys("abcde", data()), "l:w": {"e": "1;5;0;0"}, **places}
+
+
 def test_a_repeated_call_drops_no_more(kit: Kit):
     kit.seed(jobs={"a": data()}, dead={"a": NOW})
     kit.replays(browsing.drop(kit.keys, ["a"]))

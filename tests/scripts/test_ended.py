@@ -57,3 +57,9 @@ def test_a_large_backlog_is_read_to_its_end(kit: Kit):
 def test_a_key_of_a_wrong_type_is_refused(kit: Kit):
     kit.seed(ended="text")
     kit.refused(work.ended(kit.keys), "WRONGTYPE")
+
+
+def test_of_large_jobs_fewer_are_read(kit: Kit):
+    kit.seed(jobs=dict.fromkeys("abcdef", data("x" * 400_000)), ended=dict.fromkeys("abcdef", "purged"))
+    _, found = kit.run(work.ended(kit.keys))
+    assert len(found) == 3

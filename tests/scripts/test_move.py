@@ -11,7 +11,7 @@ from taskq.model.discipline import Discipline
 from taskq.model.job import split_data
 
 
-@pytest.mark.parametrize(("place", "due"), [("ready", "0"), ("delayed", "1.8e+15"), ("suspect", "0"), ("dead", "0")])
+@pytest.mark.parametrize(("place", "due"), [("ready", "0"), ("delayed", "1.8e+15"), ("suspect", "0")])
 def test_a_job_leaves_its_place_and_says_where_to(kit: Kit, place, due):
     kit.seed(jobs={"a": data(), "b": data()}, **{place: {"a": NOW, "b": NOW}})
     assert kit.run(browsing.move(kit.keys, "a", "other", "fresh")) == "M"
@@ -19,6 +19,26 @@ def test_a_job_leaves_its_place_and_says_where_to(kit: Kit, place, due):
     target, unique, when = kit.read("ended")["a"].removeprefix("moved ").split()
     assert (target, unique, float(when)) == ("other", "fresh", float(due))
     assert kit.read("jobs") == {"a": data(), "b": data()}, "until it has ended"
+
+
+def test_one_of_the_dead_says_so(kit: Kit):
+    kit.seed(jobs={"a": data()}, dead={"a": NOW})
+    assert kit.run(browsing.move(kit.keys, "a", "other", "fresh")) == "M"
+    assert kit.snapshot() == {"jobs": {"a": data()}, "ended": {"a": "moved other fresh dead"}}
+
+
+def test_one_that_is_on_its_way_says_where_to(kit: Kit):
+    kit.seed(jobs={"a": data()}, ready={"a": 1})
+    kit.run(browsing.move(kit.keys, "a", "other", "fresh"))
+    assert kit.run(browsing.move(kit.keys, "a", "third", "again")) == "moved other fresh 0"
+
+
+@pytest.mark.parametrize("stored", ["", "garbage", data().replace(";1;", ";2;", 1), "0000000000001;1;x;;;\nbody"])
+def test_one_that_no_queue_would_take_stays(kit: Kit, stored):
+    kit.seed(jobs={"a": stored}, ready={"a": 1})
+    before = kit.snapshot()
+    assert kit.run(browsing.move(kit.keys, "a", "other", "fresh")) == "X"
+    assert kit.snapshot() == before
 
 
 @pytest.mark.parametrize(
@@ -84,6 +104,15 @@ def test_the_time_after_which_it_may_not_start_stays(kit: Kit):
     ((_, message),) = finished(kit).follow_ups
     header, _ = split_data(b"%013d;" % 0 + message.partition(b"\n")[2])
     assert header.expires_ms == 40_000
+
+
+def test_one_from_the_dead_is_as_new(kit: Kit):
+    kit.seed(jobs={"a": data(expires_ms=1000)}, dead={"a": NOW})
+    kit.advance(60)
+    kit.run(browsing.move(kit.keys, "a", "other", "fresh"))
+    ((_, message),) = finished(kit).follow_ups
+    delay, _, moved = message.partition(b"\n")
+    assert (delay, moved) == (b"0", data(expires_ms=1000).partition(";")[2].encode())
 
 
 def test_who_waits_for_it_is_told_where_it_went(kit: Kit):

@@ -9,8 +9,10 @@ from typing import Any, assert_type
 
 from taskq import AsyncResult, Executor, JobContext, LifoQueue, PriorityQueue, Queue, ResultSet, Signature, Task, TaskQ
 from taskq.client.detail import JobDetail
+from taskq.client.hooks import Sending
 from taskq.client.inspection import JobInfo
 from taskq.client.task import CoroutineTask
+from taskq.contrib import otel
 from taskq.coordination.barrier import Barrier
 from taskq.coordination.condition import Condition
 
@@ -158,6 +160,19 @@ async def executors_in_a_loop(executor: Executor) -> None:
     await executor.aio.shutdown()
     loop = asyncio.get_running_loop()
     assert_type(await loop.run_in_executor(executor, add, 1, 2), int)
+
+
+def hooks() -> None:
+    @app.hooks.after_send
+    def sent(sending: Sending, error: BaseException | None) -> None:
+        assert_type((sending.many, sending.memo), tuple[bool, dict[object, Any]])
+
+    @app.hooks.before_run
+    def starts(context: JobContext) -> None:
+        assert_type((context.worker, context.age), tuple[str, float])
+
+    otel.instrument(app)
+    otel.instrument("app")  # type: ignore[arg-type]
 
 
 def meetings() -> None:

@@ -46,6 +46,11 @@ def test_the_reference_says_what_the_commands_say() -> None:
     assert made == COMMANDS, "run: make docs"
 
 
+def test_every_command_has_one_section() -> None:
+    heads = re.findall(r"^## taskq (\S+)$", COMMANDS, re.MULTILINE)
+    assert sorted(heads) == sorted(commands.commands)
+
+
 @pytest.mark.parametrize(
     "setting", [item.name for item in fields(config.Settings) if item.name not in {"name", "sources"}]
 )

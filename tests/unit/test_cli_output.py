@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -63,8 +64,70 @@ def test_a_table_on_a_terminal_shows_markup_of_others_as_text(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(output, "on_terminal", lambda: True)
-    output.table("Queues", ["name"], [("[red]x[/red]",)])
-    assert "[red]x[/red]" in capsys.readouterr().out
+    output.table("Queues", ["name"], [("[red]x[/red] :bug: \\[b]",)])
+    assert "[red]x[/red] :bug: \\[b]" in capsys.readouterr().out
+
+
+WORKERS = ["name", "pool", "slots", "busy", "queues"]
+WORKER = ("a-machine-with-a-name.1234.abcdef", "process", 10, 0, ",".join(f"queue-{number}" for number in range(20)))
+
+
+def drawn(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Make the output a terminal of so many columns."""
+
+    def make(width: int) -> None:
+        monkeypatch.setattr(output, "on_terminal", lambda: True)
+        monkeypatch.setenv("COLUMNS", str(width))
+
+    return make
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 100])
+def test_a_table_with_columns_that_matter_is_one_line_a_row_and_no_wider_than_the_terminal(
+    terminal: Callable[[int], None], capsys: pytest.CaptureFixture[str], width: int
+) -> None:
+    terminal(width)
+    output.table("Workers", WORKERS, [WORKER, WORKER], keep=("name", "busy", "queues"))
+    shown = drawn(capsys)
+    assert len(shown) == 5  # title, heads, rule
+    assert max(len(line) for line in shown) <= width
+    assert all(line.startswith("a-machi") for line in shown[3:])
+
+
+def test_columns_that_matter_are_shown_where_others_have_no_room(
+    terminal: Callable[[int], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal(42)
+    output.table("Workers", WORKERS, [WORKER], keep=("name", "busy", "queues"))
+    assert drawn(capsys)[1].split() == ["name", "busy", "queues"]
+
+
+def test_a_whole_cell_is_folded_where_it_does_not_fit(
+    terminal: Callable[[int], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal(40)
+    output.table("Jobs", ["id", "state"], [("x" * 50, "dead")], keep=("id", "state"), whole="id")
+    shown = drawn(capsys)
+    assert (sum(line.count("x") for line in shown), max(len(line) for line in shown) <= 40) == (50, True)
+
+
+def test_a_cell_whose_end_says_more_keeps_its_end(
+    terminal: Callable[[int], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal(20)
+    output.table("Jobs", ["task"], [("a.package.with.many.parts.send",)], keep=("task",), ends=("task",))
+    assert drawn(capsys)[3] == "…ith.many.parts.send"
+
+
+def test_wide_characters_count_twice(terminal: Callable[[int], None], capsys: pytest.CaptureFixture[str]) -> None:
+    terminal(20)
+    output.table("Jobs", ["task"], [("日本語" * 10,)], keep=("task",))
+    assert drawn(capsys)[3] == "日本語日本語日本語…"
 
 
 @pytest.mark.parametrize(

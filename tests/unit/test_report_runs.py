@@ -11,7 +11,7 @@ from taskq.broker.address import parse_url
 from taskq.broker.broker import Broker
 from taskq.client import runs
 from taskq.client.runs import Found
-from taskq.model.outcome import RECORD_VERSION, Record, encode_record
+from taskq.model.outcome import RECORD_VERSION, ErrorInfo, Record, encode_record
 
 NOW = 1_800_000_000.0
 
@@ -93,3 +93,19 @@ def test_names_that_no_queue_or_job_can_have_are_left_out() -> None:
 
 def test_a_single_queue_is_asked_for_by_name() -> None:
     assert finished.scan("space", b"0", "my.queue").parts[3] == "space:{my.queue}:r:*"
+
+
+STEERING = "a\x1b[31mb\x07c\x9bd\u202ee\u2066f\x7f\r\ng"
+
+
+def test_what_a_run_tells_cannot_steer_a_terminal_or_turn_the_text_of_a_page(broker: Broker) -> None:
+    data = encode_record(
+        Record(RECORD_VERSION, "failed", task=STEERING, worker=STEERING, root=STEERING, finished_us=int(NOW * 1e6),
+               error=ErrorInfo(STEERING, STEERING))
+    )  # fmt: skip
+    found = Found(NOW)
+    runs._take(found, "q", STEERING, data, runs._Wanted(frozenset(), ""))
+    (run,) = found.runs
+    texts = (run.id, run.task, run.worker, run.root, run.error, run.message, *found.tasks)
+    assert [text for text in texts if not text.isprintable()] == []
+    assert all("g" in text for text in texts)

@@ -7,6 +7,7 @@
 -- Returns: {now, then id reason state data per job}
 -- include clock
 -- include text
+local ENOUGH = 1000000 -- bytes of jobs after which no more are read
 local reply = {digits(read_clock())}
 local found
 if arg_only ~= '' then
@@ -16,10 +17,13 @@ else
   -- Not HSCAN: it finds nothing in the first buckets of a hash that was emptied from there.
   found = redis.call('HRANDFIELD', key_ended, 50, 'WITHVALUES')
 end
+local copied = 0
 for i = 1, #found, 2 do
+  if copied > ENOUGH then break end
   reply[#reply + 1] = found[i]
   reply[#reply + 1] = found[i + 1]
   reply[#reply + 1] = redis.call('HGET', key_state, found[i]) or ''
-  reply[#reply + 1] = redis.call('HGET', key_jobs, found[i]) or ''
+  local data = redis.call('HGET', key_jobs, found[i]) or ''
+  reply[#reply + 1], copied = data, copied + #data
 end
 return reply

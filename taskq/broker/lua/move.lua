@@ -3,10 +3,12 @@
 -- Moves: ready | delayed | suspect | dead -> ended
 -- KEYS: session jobs ready delayed ended suspect dead quarantine meta putters
 -- ARGV: seq first id target unique channels
--- Returns: {'M'} on its way, {'L'} with a worker, {'E'} ending, ended or quarantined, {'N'} unknown here
+-- Returns: {'M'} on its way, {'L'} with a worker, {'E'} ending, ended or quarantined, {'X'} damaged, {'N'} unknown here;
+--   {'moved target unique due'} if it was on its way before
 -- include text
 -- include session
 -- include state
+-- include envelope
 -- include line
 -- include room
 local reply, failure = recall()
@@ -16,14 +18,18 @@ if not string.find(arg_target, '^%w[%w._~-]*$') or not string.find(arg_unique, '
   return redis.error_reply('TASKQ_ARGS move takes a queue and an id')
 end
 reply = 'L'
-if redis.call('HEXISTS', key_jobs, arg_id) == 0 then
+local data, reason = redis.call('HGET', key_jobs, arg_id), redis.call('HGET', key_ended, arg_id)
+if not data then
   reply = 'N'
-elseif redis.call('HEXISTS', key_ended, arg_id) == 1 or redis.call('ZSCORE', key_quarantine, arg_id) then
+elseif reason and string.sub(reason, 1, 6) == 'moved ' then
+  reply = reason
+elseif reason or redis.call('ZSCORE', key_quarantine, arg_id) then
   reply = 'E'
+elseif fault(arg_unique, '0', string.sub(data, (string.find(data, ';', 1, true) or 0) + 1)) then
+  reply = 'X' -- the other queue would not take it
 else
-  local due = redis.call('ZSCORE', key_delayed, arg_id)
-  if due or redis.call('ZSCORE', key_ready, arg_id) or redis.call('ZSCORE', key_suspect, arg_id)
-    or redis.call('ZSCORE', key_dead, arg_id) then
+  local due = redis.call('ZSCORE', key_delayed, arg_id) or (redis.call('ZSCORE', key_dead, arg_id) and 'dead')
+  if due or redis.call('ZSCORE', key_ready, arg_id) or redis.call('ZSCORE', key_suspect, arg_id) then
     end_job(arg_id, 'moved ' .. arg_target .. ' ' .. arg_unique .. ' ' .. (due or '0'))
     redis.call('ZREM', key_ready, arg_id)
     redis.call('ZREM', key_delayed, arg_id)
