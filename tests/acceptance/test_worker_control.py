@@ -83,8 +83,8 @@ def test_what_a_paused_worker_has_not_started_runs_elsewhere_and_what_it_runs_go
     rig: Bench, taskq: Cli, pool: str
 ) -> None:
     first = rig.start(pool, "-c", "2", "--name", "first")
-    children = set(first.children())
     fill(rig, first, 3.0)
+    children = set(first.children())  # now: a worker is ready before the last of them has started
     assert_done(taskq("worker", "pause", "first"), ": paused\n")
     rig.start("thread", "--name", "second")
     wait_until(lambda: set(rig.noted("end")) >= MARKS, "the other worker ran them")
