@@ -52,8 +52,10 @@ def timed(bench: Rig, command: str) -> float:
     started = time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "taskq", *command.split()],
+        cwd=bench.folder,  # where no app is named: looking needs none
         env=bench.environment(),
         stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         check=True,
     )
     return time.perf_counter() - started

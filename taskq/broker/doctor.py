@@ -62,10 +62,10 @@ def examine(
         link: a connection, opened here; the caller closes it.
         namespace: first part of the keys.
         queues: whose keys are looked at; None for all in the registry, at most MAX_QUEUES.
-        deadline: seconds that a server has which takes no commands yet; one that does not answer has 5 s at most.
+        deadline: seconds that a server has which takes no commands yet; one that does not answer has 4 s at most.
 
     Raises:
-        BrokerUnavailable: nothing answers within 5 s, or the connection breaks.
+        BrokerUnavailable: nothing answers within 4 s, or the connection breaks.
         BrokerError: it refuses the login, is no Redis, or takes no commands until the deadline.
     """
     _reach(link, deadline)
@@ -113,7 +113,7 @@ def gather(link: Link, namespace: str, queues: Sequence[str] | None) -> Facts:
 
 
 def _reach(link: Link, deadline: float) -> None:
-    """Connect; a server that is just starting has 5 s to appear, and the deadline to read its data."""
+    """Connect; a server that is just starting has 4 s to appear, and the deadline to read its data."""
     ping: Command[object] = Command(("PING",), lambda reply: reply)
     patience = Patience(link.address, "ping", deadline, reached=False)
     while True:

@@ -18,7 +18,7 @@ from taskq.model.job import random_token
 
 T = TypeVar("T")
 CALL_DEADLINE = 60.0  # seconds for which a call is repeated; the stored reply lives five minutes
-FIRST_CONTACT = 5.0  # seconds until a server that was never reached is reported
+FIRST_CONTACT = 4.0  # seconds until a server that was never reached is reported: a person waits five at most
 FIRST_PAUSE = 0.05  # seconds before the first repetition; doubles
 LEAST_TIMEOUT = 1.0  # seconds; longer than any script, whatever the deadline
 LONGEST_PAUSE = 2.0  # seconds; a server that restarts is found soon after it is back
