@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from taskq.broker import doctor, workers
 from taskq.broker.broker import Broker
+from taskq.broker.session import FIRST_CONTACT, reply_timeout
 from taskq.broker.workers import LeaseTimes
 from taskq.errors import TaskqError, WorkerError
 from taskq.worker.leases import ServedQueue
@@ -18,7 +19,7 @@ LEAST_WORDS = 0.2  # seconds for each further step of a stop whose time is over
 
 def examine(broker: Broker, names: Sequence[str]) -> None:
     """Warn of what is not as it should be at the server; raises what makes it unfit for these queues."""
-    link = broker.link()
+    link = broker.link(timeout=reply_timeout(FIRST_CONTACT))  # whoever starts a worker looks on
     try:
         findings = doctor.examine(link, broker.namespace, names)
     finally:

@@ -26,7 +26,17 @@ WRITING = (
     "worker pause --all",
 )  # fmt: skip
 COMMANDS = (*READING, *WRITING)
-WAITING = ("status", "jobs", "events --for 1", "report -o -", "doctor", "enqueue add 1 2", "dead retry --all --yes")
+WORKER = "worker --pool thread --log-level ERROR"
+WAITING = (
+    WORKER,
+    "status",
+    "jobs",
+    "events --for 1",
+    "report -o -",
+    "doctor",
+    "enqueue add 1 2",
+    "dead retry --all --yes",
+)
 
 
 @pytest.fixture
@@ -49,7 +59,7 @@ def check(taskq: Cli, command: str, url: str, code: int, word: str) -> None:
     assert word in done.err
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, WORKER])
 def test_a_server_that_is_down_is_one_line(taskq: Cli, command: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"redis://127.0.0.1:{closed.getsockname()[1]}"
