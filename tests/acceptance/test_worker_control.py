@@ -39,8 +39,13 @@ def slow(server: TestServer, namespace: str, tmp_path: Path) -> Iterator[Bench]:
 
 def info(rig: Bench, label: str) -> WorkerInfo:
     """What the one worker of this name says of itself."""
-    (found,) = [one for one in list_workers(rig.app.app.broker) if one.label == label and not one.vanished]
-    return found
+
+    def look() -> WorkerInfo | None:
+        found = [one for one in list_workers(rig.app.app.broker) if one.label == label and not one.vanished]
+        return found[0] if len(found) == 1 else None
+
+    # A card lives for some beats of a tenth of a second: a loaded machine may be late with one.
+    return wait_until(look, f"worker {label} is there")
 
 
 def processor_time(pid: int) -> float:
