@@ -180,7 +180,7 @@ def purge(*, queues: tuple[str, ...], dry_run: bool, yes: bool, json_: bool) -> 
         if not output.confirm(f"purge {count:,} of queue {queue}?", yes or count == 0):
             return exits.FAILED
         with output.tally("purged") as counted, output.progress(f"purging {queue}", count) as told:
-            done = app.control.purge(queue, both(counted, told), count or None)
+            done = app.control.purge(queue, both(counted, told), count)  # no more than was agreed to
         _tell_queue(queue, {"purged": done}, f"{done:,} purged", json_)
     return exits.OK
 

@@ -140,9 +140,8 @@ def _act(
         done = act(chosen, both(counted, told))
     _tell(participle, done, f"{_jobs(done)} {participle}", json_)
     if job_ids and done < len(chosen):
-        output.complain(
-            f"{_jobs(len(chosen) - done)} of those named {'is' if len(chosen) - done == 1 else 'are'} not dead"
-        )
+        rest = len(chosen) - done
+        output.complain(f"{rest:,} of the {len(chosen):,} jobs named {'is' if rest == 1 else 'are'} not dead")
         return exits.FAILED
     return exits.OK
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from taskq.broker import browsing, jobs, queues
 from taskq.broker.finishing import finish_ended, moved_to, relay_outbox
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from taskq.broker.keys import QueueKeys
     from taskq.client.aio_operating import AioControl
 
-T = TypeVar("T")
 CHUNK: Final = browsing.CHUNK
 Told = Callable[[int], None]  # is given how many more are done
 

@@ -7,7 +7,7 @@ import heapq
 import itertools
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from taskq.broker import browsing, jobs, queues
 from taskq.broker import items as stored
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from taskq.broker.keys import QueueKeys
     from taskq.client.aio_operating import AioInspect
 
-T = TypeVar("T")
 LIVE: Final = ("running", *browsing.PLACES, "ending")
 STATES: Final = (*LIVE, *map(str, Ending))
 

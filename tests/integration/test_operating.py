@@ -151,6 +151,11 @@ def test_a_purge_ends_however_fast_others_send(app, count):
     assert app.control.purge("default", told=lambda _: count.delay_many(range(200))) == 250
 
 
+def test_a_purge_ends_no_more_than_it_may(app, count):
+    count.delay_many(range(5))
+    assert [app.control.purge("default", most=most) for most in (0, 2, 9)] == [0, 2, 3]
+
+
 def test_unknown_ids_are_passed_over(app, count):
     assert (app.control.retry(["nobody", "default/x"]), app.control.drop(["nobody"])) == (0, 0)
 

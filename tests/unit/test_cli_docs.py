@@ -13,7 +13,9 @@ import pytest
 
 from taskq import config
 from taskq.broker.diagnosis import LUA_FIXES
+from taskq.cli import listing
 from taskq.cli.main import commands
+from taskq.client import inspection
 from taskq.errors import TaskqError
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -39,6 +41,10 @@ def options() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(("command", "option"), sorted(set(options())))
 def test_every_option_is_in_the_reference(command: str, option: str) -> None:
     assert f"{option}" in section(command)
+
+
+def test_the_states_that_the_command_offers_are_those_that_there_are() -> None:
+    assert listing.STATES == inspection.STATES
 
 
 def test_the_reference_says_what_the_commands_say() -> None:
