@@ -17,6 +17,7 @@ from taskq.worker.leases import ServedQueue
 from taskq.worker.presence import Presence
 
 logger = logging.getLogger("taskq.worker")
+FIRST_BEAT = 1.0  # seconds that a start waits for it; a beat takes 1 ms, and nothing is lost by going on without
 
 
 @dataclass(slots=True)
@@ -42,12 +43,14 @@ class Heartbeat:
     acknowledged: float = field(default_factory=time.monotonic)
     _stop: threading.Event = field(default_factory=threading.Event)
     _bell: threading.Event = field(default_factory=threading.Event)
+    _begun: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Begin to beat; returns after the first, so that a worker which says it is ready is seen by others."""
         self._thread = threading.Thread(target=self._run, name="taskq-heartbeat", daemon=True)
         self._thread.start()
+        self._begun.wait(FIRST_BEAT)
 
     def stop(self, timeout: float) -> None:
         """End the thread and take the worker's card away; gives up after ``timeout`` seconds."""
@@ -68,6 +71,7 @@ class Heartbeat:
                 self.beat(session)
             except TaskqError as error:
                 logger.warning("heartbeat failed: %s", error, extra={"action": "heartbeat_failed"})
+            self._begun.set()
             following = max(following + self.times.beat, time.monotonic())
             self._rest(session, following)
         self.presence.leave(session)

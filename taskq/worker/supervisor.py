@@ -130,8 +130,8 @@ class Supervisor:
             self._presence(broker.namespace, times),
         )
         self._reaper = Reaper(broker, times, lambda: self.post(self._claims.look))
-        self._heartbeat.start()
         self._reaper.start()
+        self._heartbeat.start()
         self._pidfile.write()
         self._booted = True
         self._notifier.ready(self.state)

@@ -63,10 +63,11 @@ def cli(rig: Bench) -> Cli:
 
 
 def assert_goes_on(rig: Bench, worker: Worker, children: list[int]) -> None:
-    """The worker runs jobs in the children that it had, and its log has no control characters."""
+    """The worker still has the children that it had, and its log has no control characters."""
     assert rig.app.add.delay(20, 22).result(timeout=20) == 42
     assert worker.process.poll() is None, worker.lines()
-    assert worker.children() == children, worker.lines()
+    # more may have come: a worker is ready before the last of them has started
+    assert set(children) <= set(worker.children()), worker.lines()
     assert worker.lines().replace("\n", "").isprintable(), worker.lines()
 
 

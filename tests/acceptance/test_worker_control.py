@@ -259,6 +259,12 @@ def test_an_ambiguous_worker_is_told_with_the_candidates(rig: Bench, taskq: Cli)
     assert_refused(taskq("worker", "stop", "mill"), 2, f"worker 'mill' may be {ids}; write more of its id")
 
 
+def test_a_worker_that_says_it_is_ready_is_listed(rig: Bench, pool: str) -> None:
+    for name in ("one", "two", "three"):
+        rig.start(pool, "--name", name, "-Q", "default,stack,ranked")
+        assert name in [one.label for one in list_workers(rig.app.app.broker)]
+
+
 def test_a_worker_that_was_killed_has_vanished(rig: Bench, taskq: Cli) -> None:
     worker = rig.start("thread", "--name", "mill")
     worker.signal(signal.SIGKILL)
