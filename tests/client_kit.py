@@ -13,6 +13,7 @@ from taskq import TaskQ
 
 DEADLINE = 10.0  # seconds: the machine may run other suites
 SOON = 0.05  # seconds after which a waiter is taken to wait
+_timers: list[threading.Timer] = []
 
 
 @contextlib.contextmanager
@@ -31,7 +32,14 @@ def later(function: Callable[..., Any], *args: Any) -> None:
     """Call ``function`` in a thread once this thread waits."""
     timer = threading.Timer(SOON, function, args)
     timer.daemon = True
+    _timers.append(timer)
     timer.start()
+
+
+def end_timers() -> None:
+    """Wait for what ``later`` began: it may still talk to a server that ends with the test."""
+    while _timers:
+        _timers.pop().join(10.0)
 
 
 def commands_of(client: redis.Redis, name: str) -> int:

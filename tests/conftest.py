@@ -7,10 +7,17 @@ import secrets
 from typing import TYPE_CHECKING
 
 import pytest
+from client_kit import end_timers
 from servers import TestServer, redis_program, require_redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown() -> None:
+    """Let what a test began in other threads come to its end before its servers do."""
+    end_timers()
 
 
 @pytest.fixture(scope="session", autouse=True)

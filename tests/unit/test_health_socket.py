@@ -74,7 +74,8 @@ def make_loop(folder: Path) -> Iterator[Callable[..., Loop]]:
 def asked(loop: Loop, path: str) -> dict[str, Any]:
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(health.ask, path, PATIENCE)
-        loop.turn()
+        while not answer.done():  # the first turn may answer only who looked whether somebody listens
+            loop.turn(0.05)
         return answer.result()
 
 
