@@ -101,6 +101,22 @@ def test_who_is_cancelled_when_all_have_arrived_leaves_quietly(full: Kit):
     }
 
 
+@pytest.mark.parametrize("stays", [True, False])
+def test_run_twice_it_does_not_break_the_barrier_for_those_that_are_still_there(full: Kit, stays):
+    assert leave(full, stays=False) is Standing.WAITING
+    before = full.snapshot()
+    assert leave(full, stays=stays) is Standing.WAITING, "its reply was lost, or an earlier packet came late"
+    assert full.snapshot() == before
+
+
+def test_run_twice_in_a_later_generation_it_does_not_break_the_present_one(full: Kit):
+    full.seed(barrier={"next": "4"}, arrived={"b/1": 2, "b/2": 3}, deadlines={"b/1": NOW + SECOND, "b/2": NOW + SECOND})
+    assert leave(full, "b/1", 2, stays=False) is Standing.WAITING
+    before = full.snapshot()
+    assert leave(full, "b/1", 2, stays=False) is Standing.WAITING
+    assert full.snapshot() == before
+
+
 def test_while_one_acts_nobody_is_told_of_another_that_leaves(full: Kit, listen):
     full.seed(arrived={"here/1": 0.5})
     with listen(full, channel(full.keys.namespace, "here")) as messages:

@@ -18,9 +18,12 @@ local parties = whole(known[1])
 if not parties or (ticket and known[2] ~= arg_born) then return {'B'} end
 ticket = ticket or tonumber(redis.call('ZSCORE', key_arrived, arg_address))
 if not ticket then return {'B'} end
+local generation = math.floor(ticket / parties)
+-- Run twice: it left when all had arrived, and must not break the barrier for those that are still there.
+if is_full(generation, parties) and generation >= present(parties) and not redis.call('ZSCORE', key_arrived, arg_address)
+  and not redis.call('ZSCORE', key_failed, digits(generation)) then return {'W'} end
 local letter = verdict(arg_address, ticket, parties)
 if not letter then
-  local generation = math.floor(ticket / parties)
   letter = is_full(generation, parties) and (known[3] ~= arg_address or arg_idle == '1') and 'W' or 'B'
   if letter == 'B' or arg_stays ~= '1' then
     redis.call('ZREM', key_arrived, arg_address)
