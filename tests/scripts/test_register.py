@@ -16,11 +16,25 @@ def test_a_new_worker_gets_its_lease(kit: Kit):
     assert kit.snapshot() == {"workers": {"w": DEADLINE}}
 
 
+def test_a_clock_that_is_a_little_behind_takes_nothing_off_a_lease(kit: Kit):
+    kit.seed(meta={"discipline": "fifo", "tick": str(NOW + SECOND), "grace": "0"}, workers={"other": NOW + 9 * SECOND})
+    assert kit.run(workers.register(kit.keys, "w", TIMES))
+    assert kit.run(workers.heartbeat(kit.keys, "other", TIMES)).over == []
+
+
+def test_a_clock_that_was_set_back_far_gives_no_lease_beyond_the_next_beat(kit: Kit):
+    kit.seed(meta={"discipline": "fifo", "tick": str(NOW + 3600 * SECOND), "grace": "0"}, workers={"other": NOW})
+    kit.run(workers.register(kit.keys, "w", TIMES))
+    kit.run(workers.heartbeat(kit.keys, "other", TIMES))
+    assert kit.read("workers") == {"w": DEADLINE, "other": DEADLINE}
+
+
 def test_listening_never_declares(kit: Kit):
     kit.run(workers.register(kit.keys, "w", TIMES))
     assert kit.read("meta") is None
 
 
+@pytest.mark.fault(38)
 @pytest.mark.parametrize("deadline", [NOW + SECOND, NOW - SECOND, 0])
 def test_an_id_in_use_is_taken_whatever_its_deadline(kit: Kit, deadline):
     kit.seed(workers={"w": deadline})
