@@ -41,6 +41,13 @@ def test_a_place_is_kept_by_its_turn(kit: Kit):
     assert kit.snapshot()["putters"] == {"t/1": 1, "t/9": 1, "t/2": 2, "t/3": 3}
 
 
+def test_a_call_that_is_repeated_as_its_reply_was_lost_keeps_the_place_that_it_got(kit: Kit):
+    fill(kit)
+    places = [kit.run(queues.wait_room(kit.keys, address, "0")) for address in ("t/1", "t/2", "t/1")]
+    assert places == [Wait("1", 2.0), Wait("2", 2.01), Wait("1", 2.0)]
+    assert kit.snapshot()["putters"] == {"t/1": 1, "t/2": 2}
+
+
 def test_those_behind_look_again_one_after_another(kit: Kit):
     fill(kit)
     waits = [kit.run(queues.wait_room(kit.keys, f"t/{number}", "0")).again for number in range(3)]
