@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from client_kit import end_timers
 from servers import TestServer, redis_program, require_redis
 
+from taskq.broker.address import parse_url
+from taskq.broker.broker import Broker
+from taskq.broker.fsck import check
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+TESTS = Path(__file__).parent
+CHECKED = {"integration", "acceptance", "chaos"}  # folders of tests that leave a namespace as taskq leaves it
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_teardown() -> None:
     """Let what a test began in other threads come to its end before its servers do."""
     end_timers()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "corrupts: writes into Redis by hand, so that it is not checked at the end")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -79,6 +92,35 @@ def url(server: TestServer) -> str:
 
 
 @pytest.fixture
-def namespace() -> str:
-    """A namespace that no other test has."""
-    return f"t{secrets.token_hex(4)}"
+def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace that no other test has; what the servers have of it is checked when everybody who used it is gone."""
+    namespace = f"t{secrets.token_hex(4)}"
+    yield namespace
+    checked = CHECKED & {*request.path.relative_to(TESTS).parts}
+    if not checked or request.node.get_closest_marker("corrupts") is not None:
+        return
+    for server in {id(one): one for one in request.node.funcargs.values() if isinstance(one, TestServer)}.values():
+        if server.running:
+            broken = what_is_wrong(server.url, namespace)
+            assert not broken, "left in Redis: " + "; ".join(broken)
+
+
+def what_is_wrong(url: str, namespace: str) -> list[str]:
+    """Return what fsck finds in a namespace."""
+    broker = Broker(parse_url(url), namespace)
+    try:
+        return [f"{finding.invariant}: {finding.text}" for finding in check(broker)]
+    finally:
+        broker.close()
+
+
+@pytest.fixture
+def recovered(record_property: Callable[[str, object], None]) -> Callable[[float], float]:
+    """Write down how many seconds have passed since a monotonic time, for the table of faults, and return them."""
+
+    def note(since: float) -> float:
+        seconds = time.monotonic() - since
+        record_property("recovered", round(seconds, 2))
+        return seconds
+
+    return note

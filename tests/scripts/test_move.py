@@ -33,7 +33,7 @@ def test_one_that_is_on_its_way_says_where_to(kit: Kit):
     assert kit.run(browsing.move(kit.keys, "a", "third", "again")) == "moved other fresh 0"
 
 
-@pytest.mark.parametrize("stored", ["", "garbage", data().replace(";1;", ";2;", 1), "0000000000001;1;x;;;\nbody"])
+@pytest.mark.parametrize("stored", ["", "garbage", data().replace(";1;", ";0;", 1), "0000000000001;1;x;;;\nbody"])
 def test_one_that_no_queue_would_take_stays(kit: Kit, stored):
     kit.seed(jobs={"a": stored}, ready={"a": 1})
     before = kit.snapshot()
@@ -120,4 +120,21 @@ def test_who_waits_for_it_is_told_where_it_went(kit: Kit):
     kit.run(browsing.move(kit.keys, "a", "other", "fresh"))
     assert b"moved, it is job other/fresh now" in finished(kit).record
     assert kit.run(work.end(kit.keys, [finished(kit)])) == "A"
-    assert kit.snapshot().keys() == {"outbox", "result_a".replace("result_", "r:")}
+    assert kit.snapshot().keys() == {"outbox", "r:a", "meta"}
+    assert kit.snapshot()["meta"] == {"moved": "1"}
+
+
+def test_a_signed_job_goes_on_with_the_header_that_was_made_for_it(kit: Kit):
+    kit.seed(jobs={"a": data("body")}, ready={"a": 1})
+    assert kit.run(browsing.move(kit.keys, "a", "other", "fresh", "1;;;;;s1:key:mac")) == "M"
+    ((_, message),) = finished(kit).follow_ups
+    assert message == b"0\n1;;;;;s1:key:mac\nbody"
+
+
+@pytest.mark.parametrize("sealed", ["two words", "two\nlines", "nul\0"])
+def test_a_header_that_a_reason_cannot_carry_is_refused(kit: Kit, sealed):
+    kit.seed(jobs={"a": data()}, ready={"a": 1})
+    before = kit.snapshot()
+    with pytest.raises(Exception, match="TASKQ_ARGS"):
+        kit.run(browsing.move(kit.keys, "a", "other", "fresh", sealed))
+    assert kit.snapshot() == before

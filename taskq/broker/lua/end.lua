@@ -11,7 +11,7 @@
 -- include publish
 -- include lifecycle
 -- include bury
-local COUNTED = {crashed = true, lost = true, cancelled = true, expired = true, purged = true, unknown = true}
+local COUNTED = {crashed = true, lost = true, cancelled = true, expired = true, purged = true, unknown = true, moved = true}
 -- Of the others who made them end has told, as crashed or lost.
 local KINDS = {cancelled = 'cancelled', purged = 'cancelled', moved = 'cancelled', expired = 'expired', unknown = 'failed'}
 local count, letters, now = whole(arg_jobs), {}, read_clock()
@@ -39,7 +39,8 @@ for i = 1, count do
       if tonumber(ttl) > 0 then redis.call('SET', KEYS[FIXED + i], record, 'PX', ttl) end
       announce(id, reply, record)
     end
-    local kind = KINDS[string.match(reason, '^%a*')]
+    local word = string.match(reason, '^%a*') -- that of a move goes on
+    local kind = KINDS[word]
     if kind then observe(kind, id, nil, nil, nil, errors) end
     if dead == '1' and redis.call('HEXISTS', key_jobs, id) == 1 then
       local state = read_state(redis.call('HGET', key_state, id)) or read_state(nil)
@@ -50,7 +51,7 @@ for i = 1, count do
       redis.call('HDEL', key_jobs, id)
       redis.call('HDEL', key_state, id)
     end
-    if COUNTED[reason] then redis.call('HINCRBY', key_meta, reason, 1) end
+    if COUNTED[word] then redis.call('HINCRBY', key_meta, word, 1) end
     redis.call('HDEL', key_revoked, id)
     redis.call('HDEL', key_ended, id)
   end

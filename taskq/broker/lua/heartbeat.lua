@@ -9,7 +9,7 @@
 -- include guard
 local SAMPLE_US = 5000000 -- between samples: long enough not to flicker, short enough to follow what happens
 local CAME = {'enqueued', 'requeued'}
-local LEFT = {'done', 'failed', 'cancelled', 'expired', 'crashed', 'lost', 'purged', 'unknown', 'quarantined'}
+local LEFT = {'done', 'failed', 'cancelled', 'expired', 'crashed', 'lost', 'purged', 'unknown', 'moved', 'quarantined'}
 
 local function total(counters)
   local sum = 0
