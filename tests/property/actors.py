@@ -6,10 +6,12 @@ import secrets
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
-from broker_kit import TIMES, Kit, text
+from broker_kit import SECOND, TIMES, text
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from invariants import Watch
+from listening import Process
+from machine_kit import MachineKit
 from queue_model import Model
 from queue_values import FencedError, Sent, Settled
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 PACKETS = 20  # of each actor that may come again late
 STEADY = "steady"
+FENCING = {"step", "heartbeat", "reconcile"}
 RECORD_MS = 600_000  # of real time: above a test's length
 
 MS = st.sampled_from([0, 0, 0, 1, 50, 700, 5000])
@@ -47,12 +50,20 @@ class Actors(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.kit = Kit(self.url, f"p{secrets.token_hex(4)}")
+        self.kit = MachineKit(self.url, f"p{secrets.token_hex(4)}")
         self.model = Model(self.discipline)
         self.watch = Watch()
         self.holding: dict[str, dict[str, int]] = {}  # what each worker, alive or fenced, believes to hold
+        self.former: dict[str, dict[str, list[int]]] = {}  # all that each worker ever held: job to deliveries
         self.numbers: dict[str, int] = {}
-        self.packets: dict[str, list[tuple[int, Call[Any]]]] = {}
+        self.packets: dict[str, list[tuple[int, Call[Any], Callable[[], Any]]]] = {}
+        self.stored: dict[str, int] = {}  # the number of the last reply that the server keeps for a session
+        self.process = Process(self.kit, 1)  # of those who wait for room
+        self.process.listen(True)
+        self.model.alive.add(self.process.token)
+        self.called: set[str] = set()  # who was told that there is room, and has not done anything since
+        self.real = 0  # microseconds that passed, whatever the server's clock says
+        self.beaten: dict[str, int] = {}  # worker to the real time of its last beat
         self.made = 0
         self.whole = False  # the last call did what it should
 
@@ -63,34 +74,51 @@ class Actors(RuleBasedStateMachine):
         call = make()
         number = self.numbers[actor] = self.numbers.get(actor, 0) + 1
         answer = self._compare(call, actor, number, expected)
-        self.packets.setdefault(actor, []).append((number, call))
+        self.packets.setdefault(actor, []).append((number, call, expected))
         del self.packets[actor][:-PACKETS]
-        if fault == "replay" and answer is not None:
+        if fault and not call.script.has_session:
+            answer = self._compare(call, actor, number, expected)
+        elif fault == "replay" and answer is not None:
+            before = self.kit.dumps()
             assert self._send(call, actor, number) == answer
-        if fault == "lost":
+            assert self.kit.dumps() == before, "8: a replay has no effect"
+        elif fault == "lost":
             self.lose_session(actor)
             answer = self._compare(call, actor, number, expected)
         return answer
 
     def _compare(self, call: Call[Any], actor: str, number: int, expected: Callable[[], Any]) -> Any:
         self.whole = False
+        fenced = self.kit.dumps() if call.script.name in FENCING and actor not in self.model.workers else None
         try:
             wanted = expected()
         except FencedError:
             with pytest.raises(Fenced):
                 self._send(call, actor, number)
+            assert fenced is None or self.kit.dumps() == fenced, "14: a fenced worker changes nothing"
             return None
         answer = self._send(call, actor, number)
         assert comparable(answer, wanted) == wanted
+        if call.script.has_session:
+            self.stored[actor] = number
+        self._hear()
         return answer
 
     def _send(self, call: Call[Any], actor: str, number: int) -> Any:
         return self.kit.run(call, session=actor, seq=number)
 
+    def _hear(self) -> None:
+        """Let who waits for room hear that it was called up: as the model says."""
+        told, self.model.told = self.model.told, []
+        if self.model.maxsize:
+            assert sorted(address for address, _ in self.process.messages()) == sorted(told)
+            self.called.update(told)
+
     def lose_session(self, actor: str) -> None:
         """The server forgets a session, as after a failover; packets of before five minutes do not come any more."""
         self.kit.command("DEL", self.kit.keys.session(actor))
         self.packets.pop(actor, None)
+        self.stored.pop(actor, None)
 
     def _pick(self, index: int, names: Any) -> Any:
         found = sorted(names)
@@ -122,7 +150,7 @@ class Actors(RuleBasedStateMachine):
         return Sent(unique, old.header if index % 2 else old.header + "other", old.delay_ms, old.rank, old.expires_ms)
 
     @precondition(lambda self: self.model.jobs)
-    @rule(index=PICK, mode=st.sampled_from(["", "r", "t"]), fault=st.sampled_from(["", "replay"]))
+    @rule(index=PICK, mode=st.sampled_from(["", "r", "t"]), fault=FAULTS)
     def cancel(self, index: int, mode: str, fault: str) -> None:
         unique = self._pick(index, self.model.jobs) or "nobody"
         self._run(
@@ -145,6 +173,7 @@ class Actors(RuleBasedStateMachine):
             "replay",
         )
         self.holding[worker] = {}
+        self.beaten[worker] = self.real
 
     @precondition(lambda self: len(self.model.workers) < 4)
     @rule()
@@ -181,6 +210,21 @@ class Actors(RuleBasedStateMachine):
         self._take(worker, taken)
         self._step(worker, self._verdicts(worker, settled), [], count, 1, 10**6, fault)
 
+    @precondition(lambda self: self.former)
+    @rule(index=PICK, pick=PICK, delivery=PICK, verdict=VERDICTS, fault=FAULTS)
+    def settle_what_it_had(self, index: int, pick: int, delivery: int, verdict: str, fault: str) -> None:
+        """A slow child is done with what its worker gave back, and perhaps has claimed again."""
+        worker = self._pick(index, self.former)
+        unique = self._pick(pick, self.former[worker])
+        deliveries = self.former[worker][unique]
+        old = deliveries[delivery % len(deliveries)]
+        if self.holding[worker].get(unique) != old:
+            settled = [Settled(unique, old, verdict, "late" if verdict == "o" else "", errors="late")]
+            held = self.holding[worker].get(unique)
+            self._step(worker, settled, [], 0, 0, 1, fault)
+            if held is not None:
+                self.holding[worker][unique] = held
+
     def _verdicts(self, worker: str, settled: list[Any]) -> list[Settled]:
         held = self.holding[worker]
         chosen: dict[str, Settled] = {}
@@ -212,25 +256,27 @@ class Actors(RuleBasedStateMachine):
         if reply is not None:
             claims = reply.claims
             for i in range(0, len(claims), 3):
-                self.holding[worker][text(claims[i])] = int(claims[i + 1].partition(b";")[0])
+                unique, delivery = text(claims[i]), int(claims[i + 1].partition(b";")[0])
+                self.holding[worker][unique] = delivery
+                self.former.setdefault(worker, {}).setdefault(unique, []).append(delivery)
 
     @precondition(lambda self: any(self.holding.values()))
-    @rule(index=PICK, picks=SOME, defer=st.sampled_from([0, 0, 1, 500]), twice=st.booleans())
-    def release(self, index: int, picks: list[int], defer: int, twice: bool) -> None:
+    @rule(index=PICK, picks=SOME, defer=st.sampled_from([0, 0, 1, 500]), fault=FAULTS)
+    def release(self, index: int, picks: list[int], defer: int, fault: str) -> None:
         worker = self._busy(index)
         given = sorted({self._pick(pick, self.holding[worker]) for pick in picks if self.holding[worker]})
         triples = [(unique, self.holding[worker].pop(unique), defer) for unique in given]
-        for _ in range(1 + twice):
-            self._give_back(worker, triples)
+        self._give_back(worker, triples, fault)
 
-    def _give_back(self, worker: str, triples: list[tuple[str, int, int]]) -> None:
+    def _give_back(self, worker: str, triples: list[tuple[str, int, int]], fault: str = "") -> None:
         self._run(
             worker,
             lambda: work.release(self.kit.keys, worker, [(u, str(d), ms) for u, d, ms in triples]),
             lambda: self.model.release(worker, triples),
+            fault,
         )
 
-    @rule(index=PICK, forgets=PICKS, fault=st.sampled_from(["", "replay"]))
+    @rule(index=PICK, forgets=PICKS, fault=FAULTS)
     def reconcile(self, index: int, forgets: list[int], fault: str) -> None:
         worker = self._pick(index, self.holding)
         for pick in forgets:
@@ -245,27 +291,53 @@ class Actors(RuleBasedStateMachine):
         for unique in answer[1] if answer else ():
             del self.holding[worker][unique]
 
-    @rule(index=PICK)
-    def leave(self, index: int) -> None:
+    @rule(index=PICK, fault=FAULTS)
+    def leave(self, index: int, fault: str) -> None:
         worker = self._pick(index, set(self.model.workers) - {STEADY})
         if worker:
-            self._run(worker, lambda: workers.deregister(self.kit.keys, worker), lambda: self.model.deregister(worker))
+            self.beaten.pop(worker, None)
+            self._run(
+                worker,
+                lambda: workers.deregister(self.kit.keys, worker),
+                lambda: self.model.deregister(worker),
+                fault,
+            )
 
     # --- what rules are made of
 
     def _beat(self, worker: str) -> None:
-        beat = self._run(
-            worker, lambda: workers.heartbeat(self.kit.keys, worker, TIMES), lambda: self.model.heartbeat(worker)
-        )
+        def expected() -> list[str]:
+            over = self.model.heartbeat(worker)
+            self.beaten[worker] = self.real
+            for other in over:
+                self._may_be_reaped(other)
+            return over
+
+        beat = self._run(worker, lambda: workers.heartbeat(self.kit.keys, worker, TIMES), expected)
         if beat is not None:
             assert beat.held == len(self.model.leased(worker))
 
-    def _pass(self, seconds: float) -> None:
+    def _pass(self, seconds: float, *, jump: bool = False) -> None:
+        """Let time pass, or the server's clock jump."""
         self.kit.advance(seconds)
         self.model.now = self.kit.now
+        if not jump:
+            self.real += round(seconds * SECOND)
+        elif seconds > -1:  # too small a step to be seen: the clock stands still for as long
+            self.real += round(abs(seconds) * SECOND)
 
-    def _reap(self, worker: str, actor: str) -> None:
-        self._run(actor, lambda: workers.reap(self.kit.keys, worker, TIMES), lambda: self.model.reap(worker))
+    def _reap(self, worker: str, actor: str, fault: str = "") -> None:
+        def expected() -> tuple[int, int]:
+            answer = self.model.reap(worker)
+            if answer[1] >= 0:
+                self._may_be_reaped(worker)
+            return answer
+
+        self._run(actor, lambda: workers.reap(self.kit.keys, worker, TIMES), expected, fault)
+
+    def _may_be_reaped(self, worker: str) -> None:
+        since = self.beaten.get(worker)
+        assert since is None or self.real - since >= TIMES.ttl_us, "13: a worker that beats is not reaped"
 
     def _take(self, worker: str, count: int) -> list[str]:
         before = set(self.holding[worker])
@@ -274,7 +346,7 @@ class Actors(RuleBasedStateMachine):
 
 
 def full_settlement(item: Settled) -> work.FullSettlement:
-    follow = [(f"q/{sent.unique}", f"0\n{sent.header}".encode()) for sent in item.follow]
+    follow = [(f"q/{sent.unique}", f"{sent.delay_ms}\n{sent.header}".encode()) for sent in item.follow]
     return work.FullSettlement(
         item.unique, str(item.delivery), item.verdict, item.record.encode(), item.ms, item.errors.encode(), "", follow
     )

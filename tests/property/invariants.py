@@ -26,6 +26,10 @@ class Watch:
         self.delivery: dict[str, int] = {}  # id -> the last one handed out
         self.not_before: dict[str, int] = {}  # id -> server time
         self.follow_ups: Counter[str] = Counter()
+        self.promised: set[str] = set()  # follow-ups of what was settled or ended
+        self.rerouted: set[str] = set()  # dead jobs that were moved
+        self.revived = 0  # dead jobs that went to another place: counted as failed, and as moved
+        self.records: dict[str, str] = {}  # id -> what everybody reads
 
     def accepted(self, model: Model, sent: list[Sent], letters: str) -> str:
         for item, letter in zip(sent, letters, strict=True):
@@ -34,8 +38,9 @@ class Watch:
                 self.acceptances[item.unique] += 1
                 self.terminal.pop(item.unique, None)
                 self.delivery.pop(item.unique, None)
-                self.not_before[item.unique] = model.now + item.delay_ms * 1000
-                if item.unique.startswith("f-"):
+                due = self.not_before.get(item.unique, 0) if item.unique.startswith("m") else 0
+                self.not_before[item.unique] = max(due, model.now + item.delay_ms * 1000)
+                if item.unique[0] in "fem":
                     self.follow_ups[item.unique] += 1
                     assert self.follow_ups[item.unique] == 1, "15: a follow-up is accepted once"
         return letters
@@ -47,10 +52,22 @@ class Watch:
     def requeued(self, uniques: set[str]) -> None:
         for unique in uniques:
             self.terminal.pop(unique, None)
+            self.records.pop(f"r:{unique}", None)
 
-    def finished(self, unique: str, letter: str) -> str:
+    def moves(self, unique: str, new: str, letter: str, *, dead: bool) -> str:
+        if letter == "M":
+            self.revived += dead
+            self.rerouted.update({unique} if dead else ())
+            self.terminal.pop(unique, None)  # it ends once more, if it was dead
+            self.not_before[new] = self.not_before.get(unique, 0)
+        return letter
+
+    def finished(self, unique: str, letter: str, follow: list[str]) -> str:
         if letter == "A":
             self._ends(unique, "ended")
+            self.promised.update(follow)
+            if unique in self.rerouted:
+                self.records.pop(f"r:{unique}", None)  # who asks for the result of a dead job is told where it went
         return letter
 
     def stepped(
@@ -62,6 +79,7 @@ class Watch:
             if letter == "A":
                 if item.verdict in {"", "o", "x", "f"}:
                     self._ends(item.unique, item.verdict or "o")
+                self.promised.update(sent.unique for sent in item.follow)
                 if item.verdict == "r":
                     self.not_before[item.unique] = model.now + item.ms * 1000
         for unique, state, _ in answer["claims"]:
@@ -101,6 +119,9 @@ class Watch:
             if unique in snapshot.get("ready", {}):
                 assert crashes == 0, "a job that crashed waits apart"
                 assert losses < 2, "a job that was lost twice waits apart"
+        for name, record in snapshot.items():
+            if name.startswith("r:"):
+                assert self.records.setdefault(name, record) == record, "7: all who look see the same result"
         self._check_token(snapshot)
         self._check_counters(snapshot)
 
@@ -114,11 +135,13 @@ class Watch:
         meta = snapshot["meta"]
         live = len(snapshot.get("jobs", {})) - len(snapshot.get("dead", {}))
         came = int(meta.get("enqueued", 0)) + int(meta.get("requeued", 0))
-        assert came == live + sum(int(meta.get(name, 0)) for name in FINAL), "17: every job is counted once"
+        left = sum(int(meta.get(name, 0)) for name in FINAL)
+        assert came + self.revived == live + left, "17: every job is counted once"
         assert int(meta.get("enqueued", 0)) == sum(self.acceptances.values()), "17: as accepted"
 
     def drained(self, snapshot: dict[str, Any]) -> None:
         assert set(self.taken) == set(self.terminal), "3: every accepted job has ended"
+        assert self.promised <= set(self.taken), "15: no follow-up is lost"
         rest = {name for name in snapshot if not name.startswith(("r:", "m:"))}
         assert rest <= {"meta", "workers", "jobs", "state", "dead"}, "18: an idle queue keeps nothing else"
         assert snapshot.get("jobs", {}).keys() == snapshot.get("dead", {}).keys()

@@ -4,32 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from broker_kit import SECOND
+from lease_model import BEAT_US, LEASE_US, LeaseModel
 
 from taskq.broker.line import LAST_PLACE, NO_PLACE, Wait
 from taskq.broker.permits import USED, Given, Refused, TooMany
 
-LEASE = 1.0  # seconds
-LEASE_US = SECOND
-BEAT_US = SECOND // 5
 WATCHERS = 4
 
 
-class PermitModel:
+class PermitModel(LeaseModel):
     """One lock or semaphore.
 
     Attributes:
-        alive: tokens of the processes that listen.
         told: who was told of a permit, with its fence, since this was last emptied.
     """
 
     def __init__(self, limit: int) -> None:
+        super().__init__()
         self.limit = limit
-        self.table: dict[str, int] = {}
         self.holders: dict[str, int] = {}
         self.fences: dict[str, int] = {}
         self.line: dict[str, int] = {}
-        self.alive: set[str] = set()
         self.told: list[tuple[str, int]] = []
 
     def snapshot(self) -> dict[str, Any]:
@@ -84,7 +79,7 @@ class PermitModel:
 
     def keep(self, addresses: list[str], clock: int) -> list[str]:
         self.table["lease"] = LEASE_US
-        now, _, jump = self._guard(clock)
+        now, _, jump = self._guard(clock, self.holders)
         if jump == "back":
             self.table.pop("since", None)
         gone = [address for address in addresses if address not in self.holders]
@@ -102,7 +97,7 @@ class PermitModel:
 
     def _begin(self, clock: int) -> int:
         self.table["lease"] = LEASE_US
-        now, grace, jump = self._guard(clock)
+        now, grace, jump = self._guard(clock, self.holders)
         before = self._overdue(now, grace, jump)
         gone = [address for address, deadline in self.holders.items() if before is not None and deadline < before]
         self._settle_up(gone)
@@ -116,34 +111,12 @@ class PermitModel:
             self._count("extra", -number)
         return number
 
-    def _guard(self, clock: int) -> tuple[int, int, str]:
-        tick, grace, now, jump = self.table.get("tick"), self.table.get("grace", 0), clock, ""
-        if tick is not None and clock < tick - SECOND:
-            self.holders = {address: min(end, clock + LEASE_US) for address, end in self.holders.items()}
-            grace, jump = clock + LEASE_US, "back"
-            self._count("jumps")
-        elif tick is None or clock > tick + 3 * BEAT_US:
-            grace, jump = clock + LEASE_US, "gap"
-        else:
-            now = max(clock, tick)
-        self.table |= {"tick": now, "grace": grace}
-        return now, grace, jump
-
-    def _overdue(self, now: int, grace: int, jump: str) -> int | None:
-        if now >= grace:
-            return now
-        since = self.table.get("since")
-        if not jump or (jump == "gap" and since is not None and now < since + LEASE_US):
-            return None
-        self.table["since"] = now
-        return since if jump == "gap" else None
-
     def _hand_over(self, now: int) -> None:
         while self.free() > 0 and self.line:
             address = min(self.line, key=lambda each: (self.line[each], each))
             del self.line[address]
             fence = self._give(address, now)
-            if address.partition("/")[0] in self.alive:
+            if self._hears(address):
                 self.told.append((address, fence))
             else:
                 self._take_back(address)
@@ -167,7 +140,3 @@ class PermitModel:
             return 2 * BEAT_US
         left = min(self.holders.values()) - now if self.holders else LEASE_US
         return min(BEAT_US, max(0, left, self.table["grace"] - now)) if self.holders else BEAT_US
-
-    def _count(self, name: str, by: int = 1) -> int:
-        self.table[name] = self.table.get(name, 0) + by
-        return self.table[name]

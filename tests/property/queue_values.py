@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 DEAD_REASONS = {"crashed", "lost", "unknown"}
-FINAL = ("done", "failed", "cancelled", "expired", "crashed", "lost", "purged", "unknown")
+FINAL = ("done", "failed", "cancelled", "expired", "crashed", "lost", "purged", "unknown", "moved")
 
 
 class FencedError(Exception):

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 import pytest
-from broker_kit import SECOND, Kit
-from hypothesis import HealthCheck, settings
+from broker_kit import SECOND
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from permit_model import BEAT_US, LEASE, LEASE_US, PermitModel
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from lease_model import BEAT_US, LEASE, LEASE_US
+from listening import Process
+from machine_kit import MachineKit, check_by_fsck
+from machines import TIMED, run_machine
+from permit_model import PermitModel
+from redis.exceptions import ResponseError
 
 from taskq.broker import permits
-from taskq.broker.call import Call, Command
-from taskq.broker.connection import Link
+from taskq.broker.call import Call
 from taskq.broker.line import LAST_PLACE, NO_PLACE, Wait
 from taskq.broker.permits import USED, Given, TooMany
-from taskq.broker.results import channel, parse_signal
 
-EXAMPLES = int(os.environ.get("TASKQ_SOAK", "100"))  # of each kind
+EXAMPLES = 400  # over all four kinds
 STEPS = 50
 ACTORS, PROCESSES = 5, 3
 WAITS = [1, 100, 199, 200, 400, 600, 601, 900, 1000, 1001, 3000, 60_000]  # ms
@@ -30,39 +31,8 @@ JUMPS = [-3_600_000, -5000, -1001, 700, 5000, 3_600_000]  # ms; smaller ones are
 T = TypeVar("T")
 PICK = st.integers(0, ACTORS - 1)
 PROCESS = st.integers(0, PROCESSES - 1)
-FAULT = st.sampled_from(["", "", "", "reply lost"])
-
-
-class Process:
-    """One that may listen; its messages are read when they are asked for."""
-
-    def __init__(self, kit: Kit, number: int) -> None:
-        self.token = f"p{number}"
-        self.listens = False
-        self._kit = kit
-        self._channel = channel(kit.keys.namespace, self.token)
-        self._link = Link(kit.link.address, timeout=10)
-
-    def listen(self, on: bool) -> None:
-        word = "SUBSCRIBE" if on else "UNSUBSCRIBE"
-        reply = self._link.exchange(Command((word, self._channel), bytes).pack())
-        assert reply[0] == word.lower().encode(), "all messages were read before"
-        self.listens = on
-
-    def messages(self) -> list[tuple[str, int]]:
-        """Return what came as (address, fence)."""
-        found: list[tuple[str, int]] = []
-        if not self.listens:
-            return found
-        self._kit.command("PUBLISH", self._channel, "last")
-        while (message := self._link.receive()[2]) != b"last":
-            signal = parse_signal(message)
-            assert signal is not None
-            found.append((f"{self.token}/{signal[0]}", int(signal[1])))
-        return found
-
-    def close(self) -> None:
-        self._link.close()
+FAULT = st.sampled_from(["", "", "", "", "reply lost", "session lost"])
+PACKETS = 10  # of each session that may come again late
 
 
 @dataclass
@@ -86,10 +56,11 @@ class PermitMachine(RuleBasedStateMachine):
     limit: ClassVar[int]
     adds: ClassVar[bool]
     bounded: ClassVar[bool]
+    kind: ClassVar[str]
 
     def __init__(self) -> None:
         super().__init__()
-        self.kit = Kit(self.url, f"p{secrets.token_hex(4)}")
+        self.kit = MachineKit(self.url, f"p{secrets.token_hex(4)}", f"{self.kind}:x")
         self.model = PermitModel(self.limit)
         self.real = 0
         self.last_jump = -LEASE_US
@@ -100,6 +71,8 @@ class PermitMachine(RuleBasedStateMachine):
             self.processes.append(self._process(number))
         self.actors = [Actor(self.processes[n % PROCESSES], None, {}) for n in range(ACTORS)]
         self.numbers: dict[str, int] = {}
+        self.packets: dict[str, list[tuple[int, Call[Any], Callable[[], Any]]]] = {}
+        self.turns: dict[str, int] = {}
 
     def _process(self, number: int) -> Process:
         process = Process(self.kit, number)
@@ -112,18 +85,29 @@ class PermitMachine(RuleBasedStateMachine):
     def _run(self, call: Call[T], expected: Callable[[], T], fault: str = "", session: str = "any") -> T:
         """Run a call here and in the model; with a fault its reply is lost, and it is sent again."""
         seq = self.numbers[session] = self.numbers.get(session, 0) + 1
-        answer = self.kit.run(call, session=session, seq=seq)
-        if fault and call.script.has_session:
-            before = self.kit.snapshot()
+        answer = self._compare(call, expected, session, seq)
+        self.packets.setdefault(session, []).append((seq, call, expected))
+        del self.packets[session][:-PACKETS]
+        if fault == "session lost":
+            self.kit.command("DEL", self.kit.keys.session(session))
+            self.packets.pop(session)  # packets of before do not come any more
+        if fault == "session lost" or (fault and not call.script.has_session):
+            answer = self._compare(call, expected, session, seq)
+        elif fault:
+            before = self.kit.dumps()
             assert self.kit.run(call, session=session, seq=seq) == answer
-            assert self.kit.snapshot() == before
+            assert self.kit.dumps() == before, "8: a replay has no effect"
+        self._hear()
+        return answer
+
+    def _compare(self, call: Call[T], expected: Callable[[], T], session: str, seq: int) -> T:
+        answer = self.kit.run(call, session=session, seq=seq)
         wanted = expected()
         if isinstance(wanted, Wait):
             assert isinstance(answer, Wait)
             assert (answer.turn, answer.again) == (wanted.turn, pytest.approx(wanted.again, abs=1e-6))
         else:
             assert answer == wanted
-        self._hear()
         return answer
 
     def _take(self, actor: Actor, address: str, turn: str, fault: str = "") -> Any:
@@ -134,6 +118,8 @@ class PermitMachine(RuleBasedStateMachine):
             actor.process.token,
         )
         actor.waits = (address, answer.turn) if isinstance(answer, Wait) else None
+        if isinstance(answer, Wait):
+            self.turns[address] = int(answer.turn)
         if isinstance(answer, Given):
             self._has(actor, address, answer.fence)
         return answer
@@ -159,9 +145,14 @@ class PermitMachine(RuleBasedStateMachine):
     def _hear(self) -> None:
         """Let every process hear what it was told: that, and nothing else, is what the model says."""
         told, self.model.told = self.model.told, []
-        heard = [message for process in self.processes for message in process.messages()]
+        heard = [(address, int(news)) for process in self.processes for address, news in process.messages()]
         assert sorted(heard) == sorted(told)
+        line = self.kit.read("line") or {}
+        listening = {process.token for process in self.processes if process.listens}
         for address, fence in told:
+            ahead = [other for other, turn in line.items() if turn < self.turns.get(address, 0)]
+            waiting = [other for other in ahead if other.partition("/")[0] in listening]
+            assert not waiting, "19: first come, first served"
             assert fence > self.fence, "fences grow"
             self.fence = fence
             for actor in self.actors:
@@ -185,12 +176,12 @@ class PermitMachine(RuleBasedStateMachine):
         if actor.waits is not None:
             self._take(actor, *actor.waits, fault)
 
-    @rule(pick=PICK)
-    def give_up(self, pick: int) -> None:
+    @rule(pick=PICK, fault=FAULT)
+    def give_up(self, pick: int, fault: str) -> None:
         actor = self.actors[pick]
         if actor.waits is not None:
             address, actor.waits = actor.waits[0], None
-            given = self._run(permits.leave(self.kit.keys, address), lambda: self.model.leave(address))
+            given = self._run(permits.leave(self.kit.keys, address), lambda: self.model.leave(address), fault)
             if given is not None:
                 self._has(actor, address, given.fence)
 
@@ -233,6 +224,23 @@ class PermitMachine(RuleBasedStateMachine):
                     self._take(actor, *actor.waits)
 
     # --- faults
+
+    @precondition(lambda self: self.packets)
+    @rule(pick=st.integers(0, 9), index=st.integers(0, PACKETS - 1))
+    def a_late_packet_comes_again(self, pick: int, index: int) -> None:
+        session = sorted(self.packets)[pick % len(self.packets)]
+        seq, call, expected = self.packets[session][index % len(self.packets[session])]
+        if not call.script.has_session:
+            self._compare(call, expected, session, seq)
+            self._hear()
+            return
+        before = self.kit.dumps()
+        if seq < self.numbers[session]:
+            with pytest.raises(ResponseError, match="TASKQ_STALE"):
+                self.kit.run(call, session=session, seq=seq)
+        else:
+            self.kit.run(call, session=session, seq=seq)
+        assert self.kit.dumps() == before, "8: a late packet has no effect"
 
     @rule(number=PROCESS)
     def a_process_dies(self, number: int) -> None:
@@ -299,6 +307,7 @@ class PermitMachine(RuleBasedStateMachine):
         found = self.kit.snapshot()
         found.get("permits", {}).pop("by", None)
         assert found == self.model.snapshot()
+        check_by_fsck(self.kit)
 
     @invariant()
     def no_more_hold_one_than_there_are(self) -> None:
@@ -333,7 +342,7 @@ class PermitMachine(RuleBasedStateMachine):
             self.kit.close()
 
 
-@pytest.mark.timeout(0 if EXAMPLES > 1000 else 120)
+@TIMED
 @pytest.mark.parametrize(
     ("limit", "adds", "bounded"),
     [
@@ -344,17 +353,9 @@ class PermitMachine(RuleBasedStateMachine):
     ],
 )
 def test_any_sequence_of_calls_and_faults(server, limit, adds, bounded):
-    attributes = {"url": server.url, "limit": limit, "adds": adds, "bounded": bounded}
-    run_state_machine_as_test(
-        type("Machine", (PermitMachine,), attributes),
-        settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=STEPS,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            print_blob=True,
-        ),
-    )
+    kind = "lock" if limit == 1 else "semaphore"
+    attributes = {"url": server.url, "limit": limit, "adds": adds, "bounded": bounded, "kind": kind}
+    run_machine(PermitMachine, attributes, examples=EXAMPLES, kinds=4, steps=STEPS)
 
 
 def test_the_times_are_what_the_scripts_take_them_for():

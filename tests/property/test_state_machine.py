@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from typing import Any
 
 import pytest
-from actors import NEW_JOBS, PICK, PICKS, RECORD_MS, SOME, STEADY, Actors
-from broker_kit import SECOND, TIMES, text
-from hypothesis import HealthCheck, settings
+from actors import FAULTS, NEW_JOBS, PICK, PICKS, RECORD_MS, STEADY
+from broker_kit import SECOND, TIMES
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
-from queue_values import DEAD_REASONS, Sent, Settled
+from hypothesis.stateful import initialize, invariant, precondition, rule
+from machine_kit import check_by_fsck
+from machines import TIMED, run_machine
+from people import PUTTERS, People
+from queue_values import Sent, Settled
 from redis.exceptions import ResponseError
 
-from taskq.broker import browsing, jobs, queues, work
-from taskq.errors import Fenced
+from taskq.broker import jobs
+from taskq.broker.keys import registry
 from taskq.model.discipline import Discipline
-from taskq.model.job import Job
+from taskq.model.job import Job, encode_header
 
-EXAMPLES = int(os.environ.get("TASKQ_SOAK", "200"))  # over all three disciplines
+EXAMPLES = 200  # over all three disciplines
 STEPS = 60
+FSCK_EVERY = 5  # rules: a look of fsck is a dozen calls
 WAITS = [1, 40, 90, 150, 290, 310, 700, 5000, 61_000, 3_600_000]  # ms; three beats are 300
-BACK = [500, 1500, 3_600_000]  # ms
+JUMPS = [-500, -1500, -3_600_000, 700, 5000, 3_600_000]  # ms; smaller ones forward are times that pass
 
 
-class QueueMachine(Actors):
+class QueueMachine(People):
     """One queue over time: clocks, reapers, people, faults, and what must hold whatever the model says."""
 
-    @initialize(maxsize=st.sampled_from([0, 0, 9]), batch=NEW_JOBS, others=st.integers(0, 2))
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+
+    @initialize(maxsize=st.sampled_from([0, 5]), batch=NEW_JOBS, others=st.integers(0, 2))
     def start(self, maxsize: int, batch: list[Any], others: int) -> None:
         self.kit.declare(self.discipline, maxsize)
+        self.kit.command("SADD", registry(self.kit.keys.namespace), self.kit.keys.queue)
         self.model.maxsize = maxsize
         self._join(STEADY)
         self._beat(STEADY)
@@ -51,11 +51,19 @@ class QueueMachine(Actors):
     def heartbeat(self, index: int) -> None:
         self._beat(self._pick(index, self.holding))
 
-    @rule(ms=st.sampled_from(WAITS + [-back for back in BACK]), first=st.booleans())
-    def clock_moves(self, ms: int, first: bool) -> None:
+    @rule(ms=st.sampled_from(WAITS), first=st.booleans())
+    def time_passes(self, ms: int, first: bool) -> None:
         self._pass(ms / 1000)
+        self._look(first)
+
+    @rule(ms=st.sampled_from(JUMPS), first=st.booleans())
+    def the_clock_jumps(self, ms: int, first: bool) -> None:
+        self._pass(ms / 1000, jump=True)
         if ms < 0:
             self.watch.set_back(self.kit.now)
+        self._look(first)
+
+    def _look(self, first: bool) -> None:
         if first:  # a reaper is sooner than the next beat of a worker that lives
             self._reap(STEADY, "reaper")
         self._beat(STEADY)
@@ -68,10 +76,10 @@ class QueueMachine(Actors):
             for worker in sorted(beating | {STEADY}):
                 self._beat(worker)
 
-    @rule(index=PICK, both=st.booleans())
-    def reap(self, index: int, both: bool) -> None:
+    @rule(index=PICK, both=st.booleans(), fault=FAULTS)
+    def reap(self, index: int, both: bool, fault: str) -> None:
         worker = self._pick(index, self.model.workers)
-        self._reap(worker, "reaper")
+        self._reap(worker, "reaper", fault)
         if both:
             self._reap(worker, "second reaper")
 
@@ -109,87 +117,77 @@ class QueueMachine(Actors):
             self._pass(0.001)
             self._beat(STEADY)
 
-    # --- people and supervisors
+    @rule(count=st.integers(1, 9))
+    def a_worker_gives_back_and_takes_again(self, count: int) -> None:
+        taken = {unique: self.holding[STEADY].pop(unique) for unique in self._take(STEADY, count)}
+        self._give_back(STEADY, [(unique, delivery, 0) for unique, delivery in taken.items()])
+        self._take(STEADY, count)
+        late = [Settled(unique, delivery, "") for unique, delivery in list(taken.items())[:1]]
+        held = dict(self.holding[STEADY])
+        self._step(STEADY, late, [], 0, 0, 1, "")
+        self.holding[STEADY] |= held
 
-    @rule(limit=st.integers(0, 5), fault=st.sampled_from(["", "replay"]))
-    def purge(self, limit: int, fault: str) -> None:
-        self._run("admin", lambda: queues.purge(self.kit.keys, limit), lambda: self.model.purge(limit), fault)
+    @precondition(lambda self: self.model.maxsize)
+    @rule(waiters=st.integers(1, PUTTERS))
+    def the_queue_fills_and_some_wait(self, waiters: int) -> None:
+        batch = [(0, None, None)] * max(1, self.model.room)
+        self.enqueue(batch, [], False, "")
+        for _ in range(waiters - len(self.turns)):
+            self.wait_for_room(True, "")
 
-    @rule(paused=st.sampled_from([True, False, False]), fault=st.sampled_from(["", "replay"]))
-    def pause(self, paused: bool, fault: str) -> None:
-        self._run("admin", lambda: queues.pause(self.kit.keys, paused), lambda: self.model.pause(paused), fault)
-
-    @precondition(lambda self: self.model.at("dead"))
-    @rule(picks=SOME, fault=st.sampled_from(["", "replay"]))
-    def requeue(self, picks: list[int], fault: str) -> None:
-        dead = [held.sent.unique for held in self.model.at("dead")]
-        chosen = [self._pick(pick, dead) for pick in picks if dead]
-        self.watch.requeued(set(chosen))
-        self._run("admin", lambda: jobs.requeue(self.kit.keys, chosen), lambda: self.model.requeue(chosen), fault)
-
-    @precondition(lambda self: self.model.at("dead"))
-    @rule(picks=SOME, fault=st.sampled_from(["", "replay"]))
-    def drop(self, picks: list[int], fault: str) -> None:
-        dead = [held.sent.unique for held in self.model.at("dead")]
-        chosen = [self._pick(pick, dead) for pick in picks]
-        self._run("admin", lambda: browsing.drop(self.kit.keys, chosen), lambda: self.model.drop(chosen), fault)
-
-    @precondition(lambda self: self.model.at("ended"))
-    @rule(twice=st.booleans())
-    def finish_ended(self, twice: bool) -> None:
-        _, found = self.kit.run(work.ended(self.kit.keys), session="supervisor", seq=1)
-        waiting = {(held.sent.unique, held.reason) for held in self.model.at("ended")}
-        assert {(item.unique, item.reason) for item in found} <= waiting
-        assert len(found) == min(50, len(waiting))
-        items = [
-            work.Finish(
-                item.unique, item.reason, f"ended {item.reason}".encode(), RECORD_MS, "", item.reason in DEAD_REASONS
-            )
-            for item in found
-        ]
-        for _ in range(1 + twice):
-            self._run(
-                "supervisor",
-                lambda: work.end(self.kit.keys, items),
-                lambda: "".join(
-                    [self.watch.finished(item.unique, self.model.finish(item.unique, item.reason)) for item in items]
-                ),
-            )
-
-    @precondition(lambda self: self.model.outbox)
-    @rule(crash=st.booleans(), twice=st.booleans())
-    def relay(self, crash: bool, twice: bool) -> None:
-        messages = self.kit.link.run(jobs.outbox(self.kit.keys))
-        assert {name: text(message) for name, message in messages} == self.model.outbox
-        sent = [Sent(name.partition("/")[2], text(message).partition("\n")[2]) for name, message in sorted(messages)]
-        made = [Job(item.unique, item.header.encode()) for item in sent]
-        for _ in range(1 + twice):
-            self._run(
-                "relay",
-                lambda: jobs.relay(self.kit.keys, made),
-                lambda: self.watch.accepted(self.model, sent, self.model.relay(sent)),
-            )
-        if not crash:
-            self._run("relay", lambda: jobs.relayed(self.kit.keys, list(self.model.outbox)), lambda: 0)
-            self.model.outbox.clear()
+    @rule(delay=st.booleans())
+    def a_relay_is_slower_than_its_jobs(self, delay: bool) -> None:
+        for unique in self._take(STEADY, 1):
+            follow = [Sent(f"f-{unique}-{self.holding[STEADY][unique]}", encode_header() + "follow", 50 * delay)]
+            settled = Settled(unique, self.holding[STEADY][unique], "o", "done", RECORD_MS, follow=follow)
+            self._step(STEADY, [settled], [], 0, 0, 1, "")
+        if not self.model.outbox:
+            return
+        self.a_relay_reads()
+        last = len(self.relays) - 1
+        self.a_relay_sends(last, "")
+        self._pass(0.05)
+        self._beat(STEADY)
+        self._take(STEADY, 100)
+        held = self.holding[STEADY]
+        self._step(STEADY, [Settled(unique, held[unique], "") for unique in held], [], 0, 0, 1, "")
+        self.a_relay_sends(last, "")
 
     # --- faults
 
+    @precondition(lambda self: self.packets)
     @rule(actor=PICK, index=PICK)
     def a_late_packet_comes_again(self, actor: int, index: int) -> None:
         name = self._pick(actor, self.packets)
-        if name is None or not self.packets[name]:
+        number, call, expected = self.packets[name][index % len(self.packets[name])]
+        stored = self.stored.get(name, 0)
+        if not call.script.has_session or number > stored:  # a fenced worker's call leaves no reply
+            self._compare(call, name, number, expected)
             return
-        number, call = self.packets[name][index % len(self.packets[name])]
-        if call.script.has_session:
-            with contextlib.suppress(Fenced):
-                try:
-                    self._send(call, name, number)
-                except ResponseError as error:
-                    if "TASKQ_STALE" not in str(error):
-                        raise
-        elif call.script.name == "release":
-            assert set(self._send(call, name, number)) <= {"S"}
+        before = self.kit.dumps()
+        if number == stored:
+            self._send(call, name, number)
+        else:
+            with pytest.raises(ResponseError, match="TASKQ_STALE"):
+                self._send(call, name, number)
+        assert self.kit.dumps() == before, "8: a late packet has no effect"
+
+    @rule(index=PICK)
+    def memory_is_full(self, index: int) -> None:
+        """Producers are refused, and whoever empties the queue goes on."""
+        self.kit.command("CONFIG", "SET", "maxmemory", "1")
+        try:
+            before = self.kit.dumps()
+            for delay_ms in (0, 1):
+                number = self.numbers["producer"] = self.numbers.get("producer", 0) + 1
+                with pytest.raises(ResponseError, match="maxmemory"):
+                    self._send(jobs.enqueue(self.kit.keys, [Job("refused", b"", delay_ms)]), "producer", number)
+            assert self.kit.dumps() == before
+            self._beat(STEADY)
+            held = self.holding[STEADY]
+            self._step(STEADY, [Settled(u, d, "o", "done") for u, d in held.items()], [], 1, 1, 10**6, "")
+        finally:
+            self.kit.command("CONFIG", "SET", "maxmemory", "0")
 
     @rule()
     def scripts_are_flushed(self) -> None:
@@ -204,6 +202,10 @@ class QueueMachine(Actors):
         snapshot = self.kit.snapshot()
         assert snapshot == self.model.snapshot()
         self.watch.check(snapshot)
+        self.looks += 1
+        if self.looks % FSCK_EVERY == 0:
+            check_by_fsck(self.kit)
+        assert STEADY in self.model.workers, "13: a worker that beats is never reaped"
         self.whole = True
 
     def teardown(self) -> None:
@@ -212,10 +214,14 @@ class QueueMachine(Actors):
             if self.whole:
                 self._drain()
         finally:
+            self.process.close()
+            self.kit.command("DEL", registry(self.kit.keys.namespace))
             self.kit.close()
 
     def _drain(self) -> None:
         self.pause(False, "")
+        for _ in range(len(self.turns)):
+            self.stop_waiting_for_room(0, "")
         for worker in sorted(set(self.model.workers) - {STEADY}):
             for _ in range(4):  # a ttl, a grace, and the second for which a clock that was set back stands still
                 self.life_goes_on(8, [])
@@ -226,13 +232,13 @@ class QueueMachine(Actors):
         self.reconcile(sorted(self.holding).index(STEADY), [], "")
         for _ in range(90):
             if self.model.outbox:
-                self.relay(False, False)
+                self.a_relay_runs_to_its_end()
             if self.model.at("ended"):
-                self.finish_ended(False)
+                self.finish_ended(False, "")
             live = [held for held in self.model.jobs.values() if held.place != "dead"]
-            if not live:
+            if not live and not self.model.outbox:
                 break
-            self._pass(max(61, (max(held.score for held in live) - self.kit.now) / SECOND))  # all that waits is due
+            self._pass(max([61, *((held.score - self.kit.now) / SECOND for held in live)]))  # all that waits is due
             self._beat(STEADY)
             self._step(STEADY, [], [], 100, 100, 10**6, "")
             held = self.holding[STEADY]
@@ -241,19 +247,11 @@ class QueueMachine(Actors):
         assert not [held for held in self.model.jobs.values() if held.place != "dead"]
         self._step(STEADY, [], [], 1, 1, 1, "")
         self.watch.drained(self.kit.snapshot())
+        check_by_fsck(self.kit, strict=True)
 
 
-@pytest.mark.timeout(0 if EXAMPLES > 1000 else 120)
+@TIMED
 @pytest.mark.parametrize("discipline", Discipline)
 def test_any_sequence_of_calls_and_faults(server, discipline):
-    machine = type("Machine", (QueueMachine,), {"url": server.url, "discipline": discipline})
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=-(-EXAMPLES // 3),
-            stateful_step_count=STEPS,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            print_blob=True,
-        ),
-    )
+    attributes = {"url": server.url, "discipline": discipline}
+    run_machine(QueueMachine, attributes, examples=EXAMPLES, kinds=3, steps=STEPS)
