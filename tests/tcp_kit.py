@@ -1,4 +1,4 @@
-"""A proxy that cuts connections, and servers that are no Redis."""
+"""Servers that are no Redis, and one that is nobody."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 class Listener:
@@ -61,77 +60,6 @@ class Listener:
 def _hang_up(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
-
-
-class Proxy(Listener):
-    """Passes bytes to a server and back.
-
-    Attributes:
-        cuts: for each connection to come, how many bytes of replies it passes before it hangs up; -1 passes no
-            request. When the list is empty connections pass everything.
-        requests: bytes that reached the server.
-    """
-
-    def __init__(self, server: Path) -> None:
-        super().__init__(self._pass)
-        self._server = str(server)
-        self.cuts: list[int] = []
-        self.requests = 0
-
-    def _pass(self, client: socket.socket) -> None:
-        left = self.cuts.pop(0) if self.cuts else None
-        with socket.socket(socket.AF_UNIX) as server:
-            server.connect(self._server)
-            back = threading.Thread(target=self._back, args=(server, client, left))
-            back.start()
-            while data := client.recv(65_536):
-                if left == -1:
-                    break
-                self.requests += len(data)
-                server.sendall(data)
-            _hang_up(server if left != -1 else client)
-            _hang_up(server)
-            back.join()
-
-    def _back(self, server: socket.socket, client: socket.socket, left: int | None) -> None:
-        with contextlib.suppress(OSError):
-            while data := server.recv(65_536):
-                if left is not None:
-                    data, left = data[:left], left - len(data)
-                client.sendall(data)
-                if left is not None and left <= 0:
-                    break
-        _hang_up(client)
-
-
-class SilenceableProxy(Listener):
-    """Passes bytes to a server and back, until it drops those of all connections that are open at a moment."""
-
-    def __init__(self, server: Path) -> None:
-        super().__init__(self._pass)
-        self._server = str(server)
-        self._passing: set[socket.socket] = set()
-
-    def silence(self) -> None:
-        """Pass nothing more over the connections that are open now; they stay open."""
-        self._passing.clear()
-
-    def _pass(self, client: socket.socket) -> None:
-        with socket.socket(socket.AF_UNIX) as server:
-            server.connect(self._server)
-            self._passing.add(client)
-            back = threading.Thread(target=self._copy, args=(server, client, client))
-            back.start()
-            with contextlib.suppress(OSError):
-                self._copy(client, server, client)
-            _hang_up(server)
-            back.join()
-
-    def _copy(self, source: socket.socket, target: socket.socket, client: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65_536):
-                if client in self._passing:
-                    target.sendall(data)
 
 
 @contextlib.contextmanager

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from chaos.proxy import Proxy
 from coordination_kit import Board, until
-from tcp_kit import SilenceableProxy
 
 from taskq import TaskQ
 from taskq.errors import LeaseLost
@@ -48,7 +48,7 @@ def deadline_of(board: Board) -> float:
 
 def test_a_lock_is_kept_though_the_connections_go_silent(app, lone_server, namespace, board):
     """As when a firewall forgot them: new ones work."""
-    with SilenceableProxy(lone_server.socket) as proxy, TaskQ("holds", proxy.url, namespace) as holder:
+    with Proxy(lone_server.socket) as proxy, TaskQ("holds", proxy.url, namespace) as holder:
         lock = holder.Lock("l", lease=LEASE)
         lock.acquire()
         fence, first = lock.fence, deadline_of(board)

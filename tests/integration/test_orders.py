@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from chaos.proxy import Proxy
 from servers import TestServer
-from tcp_kit import SilenceableProxy
 from worker_kit import wait_until
 
 from taskq.broker import workers
@@ -199,7 +199,7 @@ def test_an_order_is_heard_by_a_worker_whose_connection_was_cut_without_a_word(
 ) -> None:
     monkeypatch.setattr(control, "WAIT", 1.0)  # it gives a silent connection up three seconds later
     sign_in(broker, "w", {})
-    with SilenceableProxy(server.socket) as proxy, ThreadPoolExecutor(1) as pool, server.client() as client:
+    with Proxy(server.socket) as proxy, ThreadPoolExecutor(1) as pool, server.client() as client:
         listening = Listening(proxy.url, namespace)
         listening.open()
         listening.until(lambda: any("blpop" in one["cmd"] for one in client.client_list()), "it waits")

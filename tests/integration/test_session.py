@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from broker_kit import Kit, job
-from tcp_kit import Proxy, nobody
+from chaos.proxy import NONE, Fault, Proxy
+from tcp_kit import nobody
 
 from taskq.broker import jobs, queues
 from taskq.broker.address import parse_url
@@ -55,6 +56,11 @@ def known_scripts(kit, open_session, server):
     open_session(server.url).run(jobs.enqueue(kit.keys, [job("warm")]))
 
 
+def cut_after(count: int) -> Fault:
+    """A connection that passes so many bytes of replies, or no request if -1."""
+    return Fault(request=0) if count < 0 else Fault(reply=count)
+
+
 def ready(kit: Kit) -> list[str]:
     return sorted(set(kit.read("ready") or {}) - {"warm"})
 
@@ -62,20 +68,20 @@ def ready(kit: Kit) -> list[str]:
 @pytest.mark.usefixtures("known_scripts")
 @pytest.mark.parametrize("cut", [-1, 0, 1, 3, 4, 5, 8, 9, REPLY - 1])
 def test_a_call_whose_reply_was_cut_is_there_once(kit, proxy, open_session, cut):
-    proxy.cuts = [cut, cut, cut]
+    proxy.coming.extend([cut_after(cut)] * 3)
     session = open_session(proxy.url)
     assert session.run(jobs.enqueue(kit.keys, [job("a")])) == "A"
     assert session.run(jobs.enqueue(kit.keys, [job("b")])) == "A"
     assert ready(kit) == ["a", "b"]
     assert kit.counters() == {"enqueued": 3}
-    assert proxy.cuts == []
+    assert not proxy.coming
 
 
 @pytest.mark.usefixtures("known_scripts")
 @pytest.mark.parametrize("cut", [-1, 0, 5, REPLY - 1])
 def test_a_call_in_two_halves_whose_reply_was_cut_is_there_once(kit, proxy, open_session, cut):
     session = open_session(proxy.url)
-    proxy.cuts = [cut, cut]
+    proxy.coming.extend([cut_after(cut)] * 2)
     flights = []
     for unique in "ab":
         flights.append(session.begin(jobs.enqueue(kit.keys, [job(unique)])))
@@ -104,7 +110,7 @@ def test_a_call_in_two_halves_to_nobody_is_reported_at_its_end_and_frees_the_ses
 @pytest.mark.parametrize("cut", [0, 5, 40])
 def test_a_call_whose_script_was_unknown_and_whose_reply_was_cut_is_there_once(kit, proxy, open_session, cut):
     kit.command("SCRIPT", "FLUSH")
-    proxy.cuts = [cut]
+    proxy.coming.append(cut_after(cut))
     assert open_session(proxy.url).run(jobs.enqueue(kit.keys, [job("a")])) == "A"
     assert ready(kit) == ["a"]
     assert kit.counters() == {"enqueued": 1}
@@ -112,17 +118,18 @@ def test_a_call_whose_script_was_unknown_and_whose_reply_was_cut_is_there_once(k
 
 @pytest.mark.usefixtures("known_scripts")
 def test_a_call_that_is_never_answered_is_indeterminate_and_safe_to_send_again(kit, proxy, open_session):
-    proxy.cuts = [0] * 1000
+    proxy.always = Fault(reply=0)
     session = open_session(proxy.url, 0.4)
     started = time.monotonic()
     with pytest.raises(Indeterminate, match=r"the enqueue\w* may have run"):
         session.run(jobs.enqueue(kit.keys, [job("a")]))
     assert time.monotonic() - started < 5
-    proxy.cuts = []
+    proxy.always = NONE
     assert session.run(jobs.enqueue(kit.keys, [job("a")])) == "D"
     assert ready(kit) == ["a"]
 
 
+@pytest.mark.fault(19)
 def test_scripts_are_sent_again_after_a_flush(kit, server, open_session):
     session = open_session(server.url)
     for unique in "abc":

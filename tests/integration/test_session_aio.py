@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 from broker_kit import Kit, job
-from tcp_kit import Proxy, greeting, nobody
+from chaos.proxy import Fault, Proxy
+from tcp_kit import greeting, nobody
 
 from taskq.broker import jobs
 from taskq.broker.address import parse_url
@@ -45,7 +46,7 @@ def run(url: str, work, deadline: float = 20.0):
 @pytest.mark.parametrize("cut", [-1, 0, 1, 5, 10])
 def test_a_call_whose_reply_was_cut_is_there_once(kit, proxy, cut):
     async def work(session: AsyncSession) -> list[str]:
-        proxy.cuts = [cut, cut]
+        proxy.coming.extend([Fault(request=0) if cut < 0 else Fault(reply=cut)] * 2)
         return [await session.run(jobs.enqueue(kit.keys, [job(unique)])) for unique in "ab"]
 
     assert run(proxy.url, work) == ["A", "A"]
@@ -54,7 +55,7 @@ def test_a_call_whose_reply_was_cut_is_there_once(kit, proxy, cut):
 
 
 def test_a_call_that_is_never_answered_is_indeterminate(kit, proxy):
-    proxy.cuts = [0] * 1000
+    proxy.always = Fault(reply=0)
     with pytest.raises(Indeterminate, match=r"the enqueue\w* may have run"):
         run(proxy.url, lambda session: session.run(jobs.enqueue(kit.keys, [job("a")])), 0.4)
 
@@ -80,6 +81,7 @@ def test_scripts_are_sent_again_after_a_flush(kit, server):
     assert run(server.url, work) == ["A", "A", "A"]
 
 
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("turns", range(6))
 def test_a_cancelled_call_takes_effect_once_and_its_reply_answers_nobody(kit, server, turns):
     async def work(session: AsyncSession) -> tuple[str, list[str]]:
