@@ -51,6 +51,7 @@ from taskq.model.discipline import Discipline, QueueSpec, check_queue_name
 from taskq.model.job import IdGenerator, split_id
 from taskq.model.serializer import Serializers
 from taskq.model.signature import Signature, check_task, plain_signature
+from taskq.model.signing import Signer
 
 if TYPE_CHECKING:
     from taskq.broker.broker import Broker
@@ -78,6 +79,8 @@ class AppOptions(TypedDict, total=False):
     call_deadline: float
     heartbeat: float
     lease: float
+    signing_key: str | Sequence[str]
+    require_signed: bool
 
 
 class TaskQ(MakesPrimitives, OperatesJobs):
@@ -120,6 +123,9 @@ class TaskQ(MakesPrimitives, OperatesJobs):
         self.name = self.settings.name
         check_namespace(self.settings.namespace)
         self._address = parse_url(self.settings.url) if self.settings.url else None
+        self._signer = Signer.of(
+            self.settings.namespace, self.settings.signing_key, required=self.settings.require_signed
+        )
         self._serializers = Serializers(allow_pickle=self.settings.allow_pickle)
         self._serializers.check(self.settings.serializer)
         self.tasks: dict[str, Task[..., Any]] = {}
@@ -363,6 +369,7 @@ class TaskQ(MakesPrimitives, OperatesJobs):
             if sender is None or sender.pid != os.getpid():
                 settings = self.settings
                 broker = Broker(self._find_address(), settings.namespace, deadline=settings.call_deadline)
+                broker.signer = self._signer
                 sender = self._current = Sender(broker, self.name, self._spec_of, self._make_keeper(broker))
             return sender
 

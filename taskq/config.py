@@ -20,9 +20,14 @@ BEATS_PER_LEASE: Final = 5  # an outage of three beats is noticed before anybody
 MAX_URL_FILE: Final = 65_536  # bytes; beyond any url: it is another file
 PREFIX: Final = "TASKQ_"
 URL_FILE: Final = "TASKQ_URL_FILE"  # a file whose content is the url, as secrets come to containers
+KEY_FILE: Final = "TASKQ_SIGNING_KEY_FILE"
+MIN_KEY: Final = 32  # characters: 128 bits even where all of them are hexadecimal digits
+MAX_KEY: Final = 1024  # characters; beyond it is no key but a file of something else
+MAX_KEYS: Final = 16  # old ones beside the one that signs
 WORKER_OPTIONS: Final = (
     "pool", "concurrency", "processes", "queues", "name", "grace", "max_jobs_per_child", "max_memory_per_child",
-    "log_level", "log_format", "job_logs", "allow_import", "drain", "health_socket", "pidfile",
+    "log_level", "log_format", "job_logs", "allow_import", "drain", "reload", "health_socket", "pidfile",
+    "metrics_port", "metrics_host",
 )  # fmt: skip
 # Read by other parts of taskq.
 OTHER_VARIABLES: Final = frozenset(PREFIX + name.upper() for name in WORKER_OPTIONS) | frozenset(
@@ -39,6 +44,15 @@ OTHER_VARIABLES: Final = frozenset(PREFIX + name.upper() for name in WORKER_OPTI
 )
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
+
+
+class SigningKeys(tuple[str, ...]):
+    """Secrets, the first of which signs; shown by their number only."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} hidden>" if self else "()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +72,13 @@ class Settings:
         call_deadline: seconds for which a call is repeated while the server cannot be reached.
         heartbeat: seconds between two renewals of a worker's lease.
         lease: seconds after which a silent worker's jobs go to others.
+        signing_key: secrets that sign jobs and results, the first one; all of them verify. Empty for no signatures.
+        require_signed: whether what is not signed is refused; only with a key, and with one True unless told otherwise.
         sources: where each of them came from: ``argument``, ``TASKQ_...``, the file's path, or ``default``.
     """
 
     name: str
-    url: str = ""
+    url: str = field(default="", repr=False)
     namespace: str = "taskq"
     serializer: str = ""
     allow_pickle: bool = False
@@ -73,6 +89,8 @@ class Settings:
     call_deadline: float = 60.0
     heartbeat: float = 5.0
     lease: float = 25.0
+    signing_key: SigningKeys = field(default_factory=SigningKeys)
+    require_signed: bool = False
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -128,6 +146,22 @@ def _classes(value: object) -> tuple[type[Exception], ...]:
     return found
 
 
+def _keys(value: object) -> SigningKeys:
+    """Read keys, of a text by commas or blanks; says nothing of them but their number and length."""
+    texts = value.replace(",", " ").split() if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not all(isinstance(one, str) for one in texts):
+        raise _Unusable("is neither a text nor a list of texts")
+    if not 1 <= len(texts) <= MAX_KEYS:
+        raise _Unusable(f"is {len(texts)} keys, not 1 to {MAX_KEYS}")
+    for number, one in enumerate(texts, 1):
+        if not MIN_KEY <= len(one) <= MAX_KEY or not one.isascii() or not one.isprintable() or set(one) & {" ", ","}:
+            raise _Unusable(
+                f"(key {number} of {len(texts)}, {len(one)} characters) is no key: {MIN_KEY} to {MAX_KEY} letters and "
+                "digits of chance, as python -c 'import secrets; print(secrets.token_urlsafe(32))' prints"
+            )
+    return SigningKeys(dict.fromkeys(texts))
+
+
 _READERS: Final[Mapping[str, Callable[[object], Any]]] = MappingProxyType(
     {
         "url": _text,
@@ -141,11 +175,14 @@ _READERS: Final[Mapping[str, Callable[[object], Any]]] = MappingProxyType(
         "call_deadline": _seconds,
         "heartbeat": _seconds,
         "lease": _seconds,
+        "signing_key": _keys,
+        "require_signed": _flag,
     }
 )
 _ELSEWHERE: Final = tuple(name for name in _READERS if name != "exceptions")  # classes cannot be written in a file
 _OF_COMMANDS: Final = ("app", "allow_import", "worker")  # in the file for the command line alone
-_SECRET: Final = frozenset({"url"})  # may hold a password
+_SECRET: Final = frozenset({"url", "signing_key"})  # may hold a password
+_FILES: Final = MappingProxyType({URL_FILE: "url", KEY_FILE: "signing_key"})
 
 
 class _Resolver:
@@ -184,6 +221,8 @@ class _Resolver:
             self.problems.append(
                 (InvalidTimeout, f"lease: {lease:g} s must be at least {BEATS_PER_LEASE} heartbeats of {beat:g} s")
             )
+        if self.values.get("require_signed") and not self.values.get("signing_key"):
+            self.problems.append((InvalidOption, "require_signed: True needs a signing_key to verify with"))
         if self.problems:
             kinds = {kind for kind, _ in self.problems}
             kind = kinds.pop() if len(kinds) == 1 else InvalidOption
@@ -256,11 +295,15 @@ def resolve(
     _read_environment(found, os.environ if environ is None else environ)
     file = find_project() if project is None else project
     for key, value in read_project(file).items():
-        if key in _ELSEWHERE:
+        if key == "signing_key":  # unlike the url it is nothing but a secret
+            reason = f"a key does not belong into a file that is shared; use TASKQ_SIGNING_KEY or {KEY_FILE}"
+            found.problems.append((InvalidOption, f"{file}: tool.taskq.{key}: {reason}"))
+        elif key in _ELSEWHERE:
             found.take(key, value, str(file), f"tool.taskq.{key}")
         elif key not in _OF_COMMANDS:
             found.unknown(key, (*_OF_COMMANDS, *_ELSEWHERE), f"{file}: tool.taskq key")
     found.check()
+    found.values.setdefault("require_signed", bool(found.values.get("signing_key")))
     defaults = {item.name: "default" for item in fields(Settings) if item.name in _READERS}
     sources = MappingProxyType({"name": "argument"} | defaults | found.sources)
     return Settings(str(name), **found.values, sources=sources)
@@ -269,21 +312,23 @@ def resolve(
 def _read_environment(found: _Resolver, environ: Mapping[str, str]) -> None:
     known = {PREFIX + key.upper(): key for key in _ELSEWHERE}
     for variable, value in environ.items():
-        if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES or variable == URL_FILE:
+        if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES or variable in _FILES:
             continue
         if variable not in known:
-            found.unknown(variable, (*known, URL_FILE, *OTHER_VARIABLES), "environment variable")
+            found.unknown(variable, (*known, *_FILES, *OTHER_VARIABLES), "environment variable")
         elif value.strip():
             found.take(known[variable], value, variable, variable)
-    if file := environ.get(URL_FILE, "").strip():
-        _read_url_file(found, file, both=bool(environ.get("TASKQ_URL", "").strip()))
+    for variable, name in _FILES.items():
+        if file := environ.get(variable, "").strip():
+            _read_file(found, name, variable, file, both=bool(environ.get(PREFIX + name.upper(), "").strip()))
 
 
-def _read_url_file(found: _Resolver, file: str, *, both: bool) -> None:
-    """Take the url from a file; no message shows anything of what is in it."""
+def _read_file(found: _Resolver, name: str, variable: str, file: str, *, both: bool) -> None:
+    """Take a setting from a file; no message shows anything of what is in it."""
     if both:
-        found.problems.append((InvalidOption, f"TASKQ_URL and {URL_FILE} are both set; unset one of them"))
-    if "url" in found.values:
+        setting = PREFIX + name.upper()
+        found.problems.append((InvalidOption, f"{setting} and {variable} are both set; unset one of them"))
+    if name in found.values:
         return
     try:
         with Path(file).open("rb") as secret:
@@ -293,11 +338,13 @@ def _read_url_file(found: _Resolver, file: str, *, both: bool) -> None:
     except (OSError, ValueError) as error:
         reason = f"cannot be read: {getattr(error, 'strerror', None) or 'it is no path'}"
     else:
-        reason = "is empty" if not text else "holds more than one line" if len(text.splitlines()) > 1 else ""
+        several = name == "url" and len(text.splitlines()) > 1
+        reason = "is empty" if not text else "holds more than one line" if several else ""
     if reason:
-        found.problems.append((InvalidOption, f"{URL_FILE}: {shorten(file)} {reason}; it must hold the server's url"))
+        content = "the server's url" if name == "url" else "signing keys, one a line"
+        found.problems.append((InvalidOption, f"{variable}: {shorten(file)} {reason}; it must hold {content}"))
     else:
-        found.take("url", text, URL_FILE, URL_FILE)
+        found.take(name, text, variable, variable)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ TaskqError
         RemoteError          the task raised; the exception comes back as data
         JobExpired  JobCrashed  TimeLimitExceeded  ResultTooLarge
         CallRefused          no worker here may run this function
+        SignatureError       the job or its result is not what a holder of the key made
+            UnknownSigningKey    it was signed with a key that is not known here
         UnknownOrExpired     no job and no result under this id
         DeadlockRisk         a job would wait for a job of its own queue
     CoordinationError        a lock or its like was not used as its contract says
@@ -244,6 +246,14 @@ class ResultTooLarge(JobError):
 
 class CallRefused(JobError):
     """The worker was not told to run functions of that module, or there is no such function."""
+
+
+class SignatureError(JobError):
+    """The job, or its result, is not signed though it must be, or is not what was signed."""
+
+
+class UnknownSigningKey(SignatureError):
+    """It was signed with a key that is not in the ring of this process."""
 
 
 class UnknownOrExpired(JobError, LookupError):

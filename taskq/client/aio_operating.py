@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from taskq.broker.findings import Finding
     from taskq.broker.queues import QueueInfo
     from taskq.client.control import Control, Moved, Told
     from taskq.client.detail import JobDetail
@@ -56,6 +57,13 @@ class AioInspect:
             for job in part:
                 yield job
 
+    async def fsck(self, *, queue: str | Collection[str] = (), strict: bool = False) -> AsyncIterator[Finding]:
+        """See ``Inspect.fsck``."""
+        found = await asyncio.to_thread(self._inspect.fsck, queue=queue, strict=strict)
+        while part := await asyncio.to_thread(lambda: list(islice(found, AT_ONCE))):
+            for finding in part:
+                yield finding
+
 
 class AioControl:
     """See Control for arguments and errors; ``told`` is called in another thread."""
@@ -86,6 +94,10 @@ class AioControl:
     async def move(self, job_id: str, to: str) -> Moved:
         """See ``Control.move``."""
         return await asyncio.to_thread(self._control.move, job_id, to)
+
+    async def repair(self, finding: Finding) -> bool:
+        """See ``Control.repair``."""
+        return await asyncio.to_thread(self._control.repair, finding)
 
     async def check_queue(self, queue: str) -> None:
         """See ``Control.check_queue``."""

@@ -120,7 +120,7 @@ def _maker(task: Task[..., Any], head: bytes) -> Any:
     )
     origin: dict[str, Any] = {}
     add_origin(origin)
-    hooked = bool(app.hooks.before_send)
+    hooked, signer = bool(app.hooks.before_send), app._signer
 
     def make(args: tuple[Any, ...]) -> tuple[str, bytes]:
         bound, named = bind(args, {})
@@ -131,7 +131,7 @@ def _maker(task: Task[..., Any], head: bytes) -> Any:
         body = encode_body(name, encode(codec, bound, named), codec_name, meta)
         if len(body) > limit:
             check_size(task, body)
-        return unique, head + body
+        return unique, head + body if signer is None else signer.sign(queue, unique, head, body)
 
     return make
 

@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from taskq.broker import browsing, jobs, queues
-from taskq.broker.finishing import finish_ended, moved_to, relay_outbox
+from taskq.broker.doctor import server_time
+from taskq.broker.finishing import finish_ended, moved_to, relay_outbox, seal_moved
 from taskq.client.inspection import check_queues
 from taskq.client.operation import perform
 from taskq.client.records import read_record
 from taskq.errors import JobConflict, QueueConflict, UnknownOrExpired
 from taskq.model.discipline import check_queue_name
-from taskq.model.job import split_id
+from taskq.model.job import newer_version, split_id
+from taskq.model.signing import is_signed
 
 if TYPE_CHECKING:
     from taskq.app import TaskQ
+    from taskq.broker.findings import Finding
     from taskq.broker.keys import QueueKeys
     from taskq.client.aio_operating import AioControl
 
@@ -85,7 +88,7 @@ class Control:
         most = info.ready + info.delayed + info.suspect if most is None else most
         while left and purged < most:
             count, left = self._app.broker.run(queues.purge(keys, min(CHUNK, most - purged)))
-            finish_ended(self._app.broker, keys)
+            finish_ended(self._app.broker, keys, signer=self._app._signer)
             purged += count
             _tell(told, count)
         return purged
@@ -124,6 +127,7 @@ class Control:
             InvalidJobId: it is no such id.
             UnknownOrExpired: no queue knows it.
             JobConflict: it is there already.
+            SignatureError: it is signed, but not as it is.
             UnknownQueue, InvalidQueueName, QueueConflict: there is no queue ``to``, or it holds items.
         """
         queue, unique = self._split(job_id)
@@ -134,22 +138,51 @@ class Control:
             raise JobConflict(f"job {job_id} is in queue {to!r} already")
         broker, fresh = self._app.broker, self._app._new_id()
         keys = broker.keys(queue)
-        letter = broker.run(browsing.move(keys, unique, to, fresh))
+        sealed = self._seal(queue, unique, to, fresh)
+        if sealed is None:
+            return Moved(job_id, problem="is signed, and this app has no signing_key to sign it for another queue")
+        letter = broker.run(browsing.move(keys, unique, to, fresh, sealed))
         now = f"{to}/{fresh}" if letter == "M" else moved_to(letter)
         if now:
-            finish_ended(broker, keys, unique)
+            finish_ended(broker, keys, unique, signer=self._app._signer)
         if now or letter in {"E", "N"}:  # a move before this one may have been cut short after that
             relay_outbox(broker, broker.keys, queue)
         if letter == "N":
             now = self._moved_before(job_id, queue, unique)
         return Moved(job_id, now) if now else Moved(job_id, problem=_STAYS[letter])
 
+    def _seal(self, queue: str, unique: str, to: str, fresh: str) -> str | None:
+        """Return the header line that a job has in another queue, empty if it is not signed; None without a key.
+
+        Raises:
+            SignatureError: it is not what was signed, so it is not signed anew.
+        """
+        broker, signer = self._app.broker, self._app._signer
+        place = broker.run(jobs.find(broker.keys(queue), unique))
+        if place is None or newer_version(place.data) is not None or not is_signed(place.data):
+            return ""
+        if signer is None:
+            return None
+        signer.check(queue, unique, place.data)
+        now_us = round(broker.read(server_time()) * 1e6)
+        return seal_moved(signer, place.data, to, fresh, now_us, dead=place.place == "dead")
+
+    def repair(self, finding: Finding) -> bool:
+        """Put right what ``app.inspect.fsck`` found, if it still is wrong and nothing has to be guessed.
+
+        Returns:
+            Whether it was, and is not any more.
+        """
+        from taskq.broker.fsck import mend
+
+        return mend(self._app.broker, finding)
+
     def _moved_before(self, job_id: str, queue: str, unique: str) -> str:
         """Return the id that a job without a body got when it was moved; empty if it was not."""
         data = self._app.broker.read(jobs.result(self._app.broker.keys(queue), unique))
         if data is None:
             raise UnknownOrExpired(f"job {job_id} is in no queue: mistyped, or it has ended")
-        error = read_record(data, job_id).error
+        error = read_record(data, job_id, self._app._signer).error
         return moved_to(error.message) if error is not None else ""
 
     def _set_paused(self, queue: str, paused: bool) -> None:
@@ -190,7 +223,13 @@ def _tell(told: Told | None, count: int) -> None:
         told(count)
 
 
-_STAYS: Final = {"L": "is with a worker", "E": "has ended", "X": "is damaged", "N": "has ended"}
+_STAYS: Final = {
+    "L": "is with a worker",
+    "E": "has ended",
+    "V": "is of a newer taskq",
+    "X": "is damaged",
+    "N": "has ended",
+}
 
 
 def _by_queue(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:

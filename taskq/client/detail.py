@@ -12,8 +12,18 @@ from taskq.client.operation import Operation
 from taskq.client.records import gone, read_record
 from taskq.client.runs import LAST_MOMENT
 from taskq.client.workers import read_workers
-from taskq.errors import TaskqError, shorten
-from taskq.model.job import Body, Header, State, decode_body, decode_state, split_data
+from taskq.errors import SignatureError, TaskqError, shorten
+from taskq.model.job import (
+    VERSION,
+    Body,
+    Header,
+    State,
+    decode_body,
+    decode_state,
+    newer_version,
+    peek,
+    split_data,
+)
 from taskq.model.outcome import Ending, ErrorInfo, Record, decode_errors
 from taskq.model.signature import plain_signature
 
@@ -46,6 +56,7 @@ class JobDetail:
         attempt: how often it came to an end, or which attempt it was that ended it.
         crashes: how often a process died while running it.
         losses: how often its worker vanished while running it.
+        defers: how often a worker gave it back that does not know its task; up to six times one that is older than it.
         delivery: how often it was handed out.
         size: bytes of header and body.
         parent: id of the job that enqueued it, or whose end did.
@@ -76,6 +87,7 @@ class JobDetail:
     attempt: int = 0
     crashes: int = 0
     losses: int = 0
+    defers: int = 0
     delivery: int = 0
     size: int | None = None
     parent: str = ""
@@ -102,7 +114,7 @@ def describe(app: TaskQ, queue: str, unique: str) -> Operation[JobDetail]:
             yield from _find_worker(app, found, unique)
     # The record of a job that waits once more tells of its life before.
     if data is not None and found.state in {"unknown", "dead", "ending"}:
-        _take_record(app, found, read_record(data, found.id))
+        _take_record(app, found, read_record(data, found.id, app._signer))
     return found
 
 
@@ -126,15 +138,25 @@ def _take_place(app: TaskQ, found: JobDetail, place: jobs.Place) -> None:
     found.size = len(place.data)
     try:
         _take_history(found, decode_state(place.state))
+        if (newer := newer_version(place.data)) is not None:
+            enqueued_ms, _ = peek(place.data)
+            found.enqueued = moment(enqueued_ms * 1000) if enqueued_ms is not None else None
+            found.problem = f"its envelope has version {newer}, this taskq reads {VERSION}: look with the newer one"
+            return
         header, encoded = split_data(place.data)
         _take_header(found, header)
+        if app._signer is not None:
+            app._signer.check(found.queue, found.id.rpartition("/")[2], place.data)
         _take_body(app, found, decode_body(encoded))
+    except SignatureError as error:
+        found.problem = str(error)
     except (ValueError, msgspec.MsgspecError) as error:
         found.problem = f"the job is damaged: {error}; {shorten(place.data[:40])}"
 
 
 def _take_history(found: JobDetail, state: State) -> None:
     found.crashes, found.losses, found.delivery = state.crashes, state.losses, state.delivery
+    found.defers = state.defers
     found.attempt = state.attempts + state.crashes + state.losses
     found.errors = decode_errors(state.errors)
 

@@ -91,8 +91,13 @@ def draft(
         expires_ms,
         rank(declared, priority, task.priority),
     )
-    job = Job(unique, head.encode() + body, delay_ms)
+    job = Job(unique, _signed(task, queue, unique, head.encode(), body), delay_ms)
     return Draft(queue, job, "" if quiet else sender.listener.token, room, options.job_id is not None)
+
+
+def _signed(task: Task[..., Any], queue: str, unique: str, head: bytes, body: bytes) -> bytes:
+    signer = task.app._signer
+    return head + body if signer is None else signer.sign(queue, unique, head, body)
 
 
 def _check_call(task: Task[..., Any], args: object, kwargs: object) -> None:
@@ -205,7 +210,8 @@ def _follow_ups(
         expires_ms = check_expires(task.expires)
         flags = FLAG_IGNORE_RESULT if task.ignore_result else ""
         head = encode_header("", flags, expires_ms, rank(declared, None, task.priority))
-        found.append((task.queue, _derived_id(unique, kind, number), 0, head.encode() + body))
+        derived = _derived_id(unique, kind, number)
+        found.append((task.queue, derived, 0, _signed(task, task.queue, derived, head.encode(), body)))
     return found, takes
 
 

@@ -24,6 +24,7 @@ from taskq.model.outcome import Ending, ErrorInfo, decode_errors
 if TYPE_CHECKING:
     from taskq.app import TaskQ
     from taskq.broker.browsing import Glance, Page
+    from taskq.broker.findings import Finding
     from taskq.broker.keys import QueueKeys
     from taskq.client.aio_operating import AioInspect
 
@@ -144,6 +145,24 @@ class Inspect:
         wanted = _Wanted(task, since or 0.0)
         found = itertools.chain.from_iterable(self._in_state(names, one, wanted, limit, newest) for one in states)
         return itertools.islice(found, limit)
+
+    def fsck(self, *, queue: str | Collection[str] = (), strict: bool = False) -> Iterator[Finding]:
+        """Yield what is not as it must be in Redis, as it is found; jobs may come, run and go meanwhile.
+
+        ``app.control.repair`` puts right what can be without guessing.
+
+        Args:
+            queue: look at these queues; at everything in the namespace where none is named.
+            strict: also find what is allowed for a moment while jobs run or somebody waits; for a system at rest.
+
+        Raises:
+            UnknownQueue, InvalidQueueName: there is no such queue.
+        """
+        from taskq.broker.fsck import examine
+
+        chosen = (queue,) if isinstance(queue, str) and queue else queue
+        names = perform(check_queues(self._app, chosen), self._app.broker) if chosen else ()
+        return examine(self._app.broker, strict=strict, queues=names)
 
     def _in_state(
         self, names: list[str], state: str, wanted: _Wanted, limit: int | None, newest: bool

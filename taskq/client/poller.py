@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from taskq.broker import jobs, results, work
-from taskq.broker.finishing import finish_of
+from taskq.broker.finishing import finishes
 from taskq.client.watching import Registry, Watch
 from taskq.errors import TaskqError
 from taskq.model.job import decode_state, split_id
@@ -188,21 +188,28 @@ class Poller:
             if record is None and place is None:
                 self._registry.vanish(job_id)
             else:
-                self._registry.settle(job_id, record or encode_record(_obituary(place, job_id)))
+                self._registry.settle(job_id, record or self._obituary(place, job_id))
             return True
         # It ended inside a script, and who should have written its result may be gone.
         now, ended = broker.run(work.ended(keys, unique))
-        if ended:
-            broker.run(work.end(keys, [finish_of(job, now, queue) for job in ended]))
+        if made := finishes(ended, now, queue, broker.signer):
+            broker.run(work.end(keys, made))
         return False
 
+    def _obituary(self, place: jobs.Place | None, job_id: str) -> bytes:
+        """Make a record for a job that stays in the dead set or in quarantine after its own one expired."""
+        signer = self._broker.signer
+        queue, unique = split_id(job_id)
+        # What stands beside the job is not signed, so it is not believed where all must be.
+        record = encode_record(_obituary(place, job_id, believed=signer is None or not signer.required))
+        return record if signer is None else signer.sign_result(queue, unique, record)
 
-def _obituary(place: jobs.Place | None, job_id: str) -> Record:
-    """Make a record for a job that stays in the dead set or in quarantine after its own one expired."""
+
+def _obituary(place: jobs.Place | None, job_id: str, *, believed: bool) -> Record:
     error = ErrorInfo("Quarantined", f"job {job_id} is damaged and was put aside; inspect it by hand")
     if place is not None and place.place == "dead":
         try:
-            errors = decode_errors(decode_state(place.state).errors)
+            errors = decode_errors(decode_state(place.state).errors) if believed else []
         except ValueError:
             errors = []
         error = errors[-1] if errors else ErrorInfo("Unknown", f"job {job_id} is dead; its result has expired")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from taskq.broker import items as stored
 from taskq.broker import queues, work
-from taskq.broker.finishing import finish_of
+from taskq.broker.finishing import finishes
 from taskq.broker.line import NO_PLACE
 from taskq.broker.queues import QueueInfo
 from taskq.client import items
@@ -279,9 +279,10 @@ class Queue:
             purged += count
             while count:  # write what their waiters wait for
                 now, ended = yield work.ended(keys)
-                if not ended:
+                made = finishes(ended, now, self.name, sender.broker.signer)
+                if not made:
                     break
-                yield work.end(keys, [finish_of(job, now, self.name) for job in ended])
+                yield work.end(keys, made)
         return purged
 
     def _pause(self, paused: bool) -> Operation[None]:

@@ -12,13 +12,23 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from taskq.client.naming import default_name
-from taskq.errors import JobError, RemoteError, TaskqError, UnknownOrExpired, shorten
-from taskq.model.outcome import RECORD_VERSION, Ending, ErrorInfo, Record, decode_record, exception_of, type_name
+from taskq.errors import JobError, RemoteError, SignatureError, TaskqError, UnknownOrExpired, shorten
+from taskq.model.outcome import (
+    RECORD_VERSION,
+    Ending,
+    ErrorInfo,
+    Record,
+    decode_record,
+    error_info,
+    exception_of,
+    type_name,
+)
 from taskq.model.signature import plain_signature
 
 if TYPE_CHECKING:
     from taskq.app import TaskQ
     from taskq.client.task import Task
+    from taskq.model.signing import Signer
 
 # Python's own exceptions by name: a fixed table, so that a name from a record never leads anywhere else. Without those
 # that steer generators: raised out of a future they would end somebody's loop, and asyncio refuses them.
@@ -40,10 +50,12 @@ class _Shown(str):
         return str(self)
 
 
-def read_record(data: bytes, job_id: str) -> Record:
-    """Read a result record; a damaged one is that of a failure."""
+def read_record(data: bytes, job_id: str, signer: Signer | None = None) -> Record:
+    """Read a result record; a damaged or forged one is that of a failure."""
     try:
-        return decode_record(data)
+        return decode_record(data if signer is None else signer.open_result(job_id, data))
+    except SignatureError as error:
+        return Record(RECORD_VERSION, Ending.FAILED, error=error_info(error))
     except msgspec.MsgspecError as error:
         info = ErrorInfo("DamagedRecord", f"the result of job {job_id} cannot be read: {error}; {shorten(data[:40])}")
         return Record(RECORD_VERSION, Ending.FAILED, error=info)

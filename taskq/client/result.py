@@ -9,7 +9,7 @@ from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from taskq.broker import jobs, results, work
-from taskq.broker.finishing import finish_of, moved_to
+from taskq.broker.finishing import finishes, moved_to
 from taskq.client.future import OVER, LightFuture
 from taskq.client.operation import Operation, aperform, perform
 from taskq.client.records import gone, open_record, read_record
@@ -249,7 +249,7 @@ class AsyncResult(LightFuture[R]):
     # -- being told ---------------------------------------------------------------------------------------------------
 
     def _settle(self, job_id: str, data: bytes) -> None:
-        self._finish(read_record(data, job_id), None)
+        self._finish(read_record(data, job_id, self._app._signer), None)
 
     def _vanish(self, job_id: str) -> None:
         self._finish(None, gone(job_id))
@@ -396,8 +396,8 @@ class AsyncResult(LightFuture[R]):
             return False
         if letter in {"C", "E"}:
             now, ended = yield work.ended(keys, self.unique)
-            if ended:
-                yield work.end(keys, [finish_of(ended[0], now, self.queue)])
+            if made := finishes(ended, now, self.queue, self._app._signer):
+                yield work.end(keys, made)
         if letter != "C" or not self._quiet:
             yield from self._look()
         if letter == "C" and self._state not in OVER:  # it keeps no result, which who has but its id cannot know

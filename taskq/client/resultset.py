@@ -221,7 +221,7 @@ class ResultSet(Sequence[AsyncResult[R]]):
             job_id, data = f"{self.queue}/{unique}", self._records[unique]
             if not data:
                 raise gone(job_id)
-            record = read_record(data, job_id)
+            record = read_record(data, job_id, self._app._signer)
             if record.ending == Ending.CANCELLED:
                 raise CancelledError(record.error.message if record.error is not None else job_id)
             value, failure = open_record(self._app, record, job_id, self._task)
@@ -292,7 +292,7 @@ class ResultSet(Sequence[AsyncResult[R]]):
 
     def _ending(self, unique: str) -> str:
         data = self._records[unique]
-        return read_record(data, unique).ending if data else Ending.FAILED
+        return read_record(data, f"{self.queue}/{unique}", self._app._signer).ending if data else Ending.FAILED
 
     def _look(self) -> Operation[None]:
         missing = [unique for unique in self._uniques if unique not in self._records]

@@ -13,13 +13,14 @@ import msgspec
 from taskq.broker import finished, results
 from taskq.broker.doctor import server_time
 from taskq.client.operation import Operation, perform
-from taskq.errors import InvalidOption, clean
+from taskq.errors import InvalidOption, SignatureError, clean
 from taskq.model.discipline import check_queue_name
 from taskq.model.outcome import Ending, Record, decode_record
 
 if TYPE_CHECKING:
     from taskq.app import TaskQ
     from taskq.broker.broker import Broker
+    from taskq.model.signing import Signer
 
 MAX_RUNS: Final = 200_000  # kept in memory, about half a KiB each; of more the newest are of use
 PAGE_BYTES: Final = 4 * 1024 * 1024  # of records in one reply, as far as the sizes of those before tell
@@ -94,7 +95,7 @@ class Found:
         until: the latest.
         runs: in the order of their ends, those without one first.
         read: how many records there were, whether asked for or not.
-        damaged: how many of them could not be read.
+        damaged: how many of them could not be read, or were not signed as they must be.
         left_out: how many of the oldest that were asked for are not in ``runs``, for the sake of memory.
         tasks: names of all tasks that were read of, whether asked for or not.
     """
@@ -197,17 +198,18 @@ def _read_records(
         for unique, data in zip(part, records, strict=True):
             if data is not None:  # it may have expired meanwhile
                 size += len(data)
-                _take(found, queue, unique, data, wanted)
+                _take(found, queue, unique, data, wanted, broker.signer)
         count = max(1, min(finished.PAGE_KEYS, PAGE_BYTES * len(part) // max(size, 1)))
     return count
 
 
-def _take(found: Found, queue: str, unique: str, data: bytes, wanted: _Wanted) -> None:
+def _take(found: Found, queue: str, unique: str, data: bytes, wanted: _Wanted, signer: Signer | None = None) -> None:
     """Count a record, and keep what it tells if it was asked for."""
     found.read += 1
     try:
-        run = _run_of(queue, unique, decode_record(data))
-    except (msgspec.MsgspecError, ValueError):
+        record = data if signer is None else signer.open_result(f"{queue}/{unique}", data)
+        run = _run_of(queue, unique, decode_record(record))
+    except (msgspec.MsgspecError, ValueError, SignatureError):
         found.damaged += 1
         return
     found.tasks.add(run.task)

@@ -110,9 +110,10 @@ class Task(Generic[P, R]):
         body = encode_body(self.name, signature.encode_arguments(codec, bound, named), codec.name)
         if len(body) > app.settings.max_body:
             check_size(self, body)
-        unique = app._new_id()
+        unique, signer = app._new_id(), app._signer
         result = AsyncResult(app, self.queue, unique, self, self._reply, self.ignore_result)
-        sender.put(self.queue, Job(unique, self._head + body), result)
+        data = self._head + body if signer is None else signer.sign(self.queue, unique, self._head, body)
+        sender.put(self.queue, Job(unique, data), result)
         return result
 
     def apply_async(

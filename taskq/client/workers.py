@@ -73,6 +73,8 @@ class WorkerInfo:
         version: of taskq.
         running: the jobs that have run longest, at most 100.
         heard: tokens of the last orders that it took.
+        outage: how many seconds the server was last away for it, for most of a lease or longer; 0 for never.
+        back: when that ended: seconds since 1970 by the server's clock.
         age: seconds since it last gave a sign of life.
         vanished: it gives none any more and did not sign off; only ``id`` and ``age`` are known.
     """
@@ -91,6 +93,8 @@ class WorkerInfo:
     version: str = ""
     running: list[RunningJob] = field(default_factory=list)
     heard: list[str] = field(default_factory=list)
+    outage: float = 0.0
+    back: float = 0.0
     age: float = 0.0
     vanished: bool = False
 
@@ -173,6 +177,7 @@ def parse_card(worker: str, card: bytes | None, age: float) -> WorkerInfo:
     counts = {
         name: said[name] for name in ("pid", "children", "slots", "busy", "started") if type(said.get(name)) is int
     }
+    back, outage = _outage(said.get("outage"))
     return WorkerInfo(
         worker,
         **texts,
@@ -181,6 +186,8 @@ def parse_card(worker: str, card: bytes | None, age: float) -> WorkerInfo:
         queues=_texts(said.get("queues")),
         running=[job for job in map(_running, _list(said.get("running"))[:MAX_RUNNING]) if job is not None],
         heard=_texts(said.get("heard")),
+        outage=outage,
+        back=back,
         age=age,
     )
 
@@ -191,6 +198,14 @@ def _list(value: object) -> list[Any]:
 
 def _texts(value: object) -> list[str]:
     return [one for one in _list(value) if isinstance(one, str)]
+
+
+def _outage(entry: object) -> tuple[float, float]:
+    """Return when an outage ended and how long it was; zeros if there was none."""
+    match entry:
+        case [int(back) | float(back), int(outage) | float(outage)]:
+            return (back, outage) if math.isfinite(back) and math.isfinite(outage) else (0.0, 0.0)
+    return 0.0, 0.0
 
 
 def _running(entry: object) -> RunningJob | None:

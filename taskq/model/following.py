@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
 from taskq.model.job import decode_body, encode_body
 from taskq.model.outcome import ErrorInfo
+from taskq.model.signing import without_signature
+
+if TYPE_CHECKING:
+    from taskq.model.signing import Signer
 
 FollowUp: TypeAlias = tuple[str, str, int, bytes]
 
@@ -39,7 +43,7 @@ def taking(meta: Mapping[str, Any], kind: str) -> frozenset[int]:
 
 
 def with_first(data: bytes, value: bytes, codec: str) -> bytes:
-    """Return a job whose first argument is a value, before those that it has.
+    """Return a job whose first argument is a value, before those that it has; not signed, as that would be another.
 
     Args:
         data: header and body.
@@ -57,7 +61,7 @@ def with_first(data: bytes, value: bytes, codec: str) -> bytes:
     if body.codec != codec or codec not in CODECS:
         raise ValueError(f"its arguments are written by serializer {body.codec!r}, the value by {codec!r}")
     payload = (_first_in_json if codec else _first_in_msgpack)(body.payload, value)
-    return head + newline + encode_body(body.task, payload, body.codec, body.meta)
+    return without_signature(head) + newline + encode_body(body.task, payload, body.codec, body.meta)
 
 
 def _first_in_json(payload: bytes, value: bytes) -> bytes:
@@ -97,7 +101,9 @@ def _longer(items: bytes, value: bytes) -> bytes:
     return head + value + rest
 
 
-def after_failure(meta: Mapping[str, Any], job_id: str, task: str, ending: str, error: ErrorInfo) -> list[Any]:
+def after_failure(
+    meta: Mapping[str, Any], job_id: str, task: str, ending: str, error: ErrorInfo, signer: Signer | None = None
+) -> list[Any]:
     """Return what follows a failure; who takes a value gets a dict of texts.
 
     Args:
@@ -106,6 +112,7 @@ def after_failure(meta: Mapping[str, Any], job_id: str, task: str, ending: str, 
         task: its name.
         ending: how the job ended.
         error: why.
+        signer: signs those that take a value; only for a job that was signed itself.
 
     Returns:
         The follow-ups, damaged ones as they are; those that cannot take the failure are logged and left out.
@@ -122,7 +129,7 @@ def after_failure(meta: Mapping[str, Any], job_id: str, task: str, ending: str, 
     found: list[Any] = []
     for number, link in enumerate(links):
         try:
-            found.append(_given(link, values) if number in numbers else link)
+            found.append(_given(link, values, signer) if number in numbers else link)
         except Exception as reason:  # whatever forged bytes provoke; the others follow
             logger.error(
                 "link_error %d of job %s is left out: %s", number, job_id, reason, extra={"action": "link_damaged"}
@@ -130,7 +137,7 @@ def after_failure(meta: Mapping[str, Any], job_id: str, task: str, ending: str, 
     return found
 
 
-def _given(link: Any, values: Mapping[str, bytes]) -> FollowUp:
+def _given(link: Any, values: Mapping[str, bytes], signer: Signer | None) -> FollowUp:
     queue, unique, delay_ms, data = link
     try:
         codec = decode_body(data.partition(b"\n")[2]).codec
@@ -138,4 +145,5 @@ def _given(link: Any, values: Mapping[str, bytes]) -> FollowUp:
         raise ValueError(f"its body is damaged: {error}") from None
     if codec not in values:
         raise ValueError(f"its arguments are written by serializer {codec!r}")
-    return queue, unique, delay_ms, with_first(data, values[codec], codec)
+    given = with_first(data, values[codec], codec)
+    return queue, unique, delay_ms, given if signer is None else signer.sign_again(queue, unique, given)

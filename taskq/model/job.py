@@ -5,7 +5,11 @@ to scripts; the *state* exists only while it differs from the default. Header an
 
     <enqueued ms>;<version>;<flags>;<reply>;<expires ms>;<priority>\n<body>
 
-where the script that accepts the job writes the first field by the server's clock. Empty fields keep their place.
+where the script that accepts the job writes the first field by the server's clock. Empty fields keep their place. A
+signature, where there is one, is a further field and the last; see ``signing.py``.
+
+A newer version may change everything but the first two fields: who does not know it looks at nothing else, and leaves
+the job to others. Only where it keeps the priority in its place do older scripts keep the order of a priority queue.
 """
 
 from __future__ import annotations
@@ -21,10 +25,12 @@ import msgspec
 from taskq.errors import InvalidJobId, shorten
 from taskq.model.discipline import check_queue_name
 
-VERSION = 1  # of the envelope; a script quarantines what it does not know
+VERSION = 1  # of the envelope; a worker leaves newer ones to others, a script quarantines what is none
 FLAG_IGNORE_RESULT = "i"  # no result record is stored
 FLAG_EXPIRES = "x"  # the field <expires ms> is set, counted from <enqueued ms>
 
+_USUAL_STAMP = 13  # digits of the first field: milliseconds, until the year 2286
+_NEWER = re.compile(rb"[0-9]+;([1-9][0-9]{0,2});")  # how a header begins, whatever follows; as in lua/include/text.lua
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _STAMP = 16  # digits of a time that is one
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"  # base32hex in lower case: text order is number order
@@ -182,7 +188,7 @@ class State(msgspec.Struct, frozen=True, gc=False):
     attempts: int = 0  # ended by an exception and retried
     crashes: int = 0  # a child died while running it
     losses: int = 0  # its worker vanished while it ran
-    defers: int = 0  # given back because the task was unknown
+    defers: int = 0  # given back because the task was unknown; or the envelope was newer, which is counted to six
     errors: bytes = b""  # of the last attempts, encoded by outcome.encode_errors
 
 
@@ -210,12 +216,23 @@ class Header(msgspec.Struct, frozen=True, gc=False):
     priority: float | None
 
 
+def newer_version(data: bytes) -> int | None:
+    """Return the version of a stored job's envelope if it is newer than ``VERSION``, else None."""
+    if data[_USUAL_STAMP : _USUAL_STAMP + 3] == b";1;":  # a fourth of the time that the pattern takes
+        return None
+    found = _NEWER.match(data)
+    version = int(found[1]) if found else 0
+    return version if version > VERSION else None
+
+
 def split_data(data: bytes) -> tuple[Header, bytes]:
     """Split a stored job into header and body.
 
     Raises:
-        ValueError: if the header is damaged.
+        ValueError: if the header is damaged, or newer than ``VERSION``.
     """
+    if (newer := newer_version(data)) is not None:
+        raise ValueError(f"its envelope has version {newer}, and {VERSION} is the newest known here")
     line, newline, body = data.partition(b"\n")
     if not newline:
         raise ValueError("envelope has no header")
@@ -236,11 +253,13 @@ def split_data(data: bytes) -> tuple[Header, bytes]:
 def peek(data: bytes) -> tuple[int | None, str]:
     """Read when a job was accepted, in milliseconds, and its task's name from the first bytes of header and body.
 
-    Whatever is damaged or cut off is missing in the answer.
+    Whatever is damaged, cut off or of a newer version is missing in the answer.
     """
     line, _, body = data.partition(b"\n")
     stamp, _, _ = line.partition(b";")
     enqueued = int(stamp) if stamp.isdigit() and len(stamp) <= _STAMP else None
+    if newer_version(data) is not None:
+        return enqueued, ""
     return enqueued, _first_text(body[1:]) if body[:1] and 0x90 <= body[0] <= 0x9F else ""
 
 

@@ -16,9 +16,12 @@ from taskq.errors import (
     JobExpired,
     RemoteError,
     ResultTooLarge,
+    SignatureError,
     TimeLimitExceeded,
+    UnknownSigningKey,
     shorten,
 )
+from taskq.model.signing import bare
 
 MAX_TRACEBACK = 16_384  # characters; the end of a traceback names the error, so the end is kept
 MAX_MESSAGE = 2_048  # characters of an exception's text
@@ -114,12 +117,12 @@ def encode_record(record: Record) -> bytes:
 
 
 def decode_record(data: bytes) -> Record:
-    """Read a record.
+    """Read a record; a signature before it is not looked at.
 
     Raises:
         msgspec.DecodeError: if the bytes are no record.
     """
-    return _decode_record(data)
+    return _decode_record(bare(data))
 
 
 def add_error(errors: bytes, error: ErrorInfo) -> bytes:
@@ -166,8 +169,11 @@ def clean(text: str) -> str:
 
 
 _ERRORS: dict[str, type[JobError]] = {
-    error.__name__: error for error in (JobExpired, JobCrashed, TimeLimitExceeded, ResultTooLarge, CallRefused)
-}
+    error.__name__: error
+    for error in (
+        JobExpired, JobCrashed, TimeLimitExceeded, ResultTooLarge, CallRefused, SignatureError, UnknownSigningKey,
+    )
+}  # fmt: skip
 
 
 def exception_of(record: Record, job_id: str) -> JobError:
@@ -179,7 +185,7 @@ def exception_of(record: Record, job_id: str) -> JobError:
     info = record.error or ErrorInfo("Unknown", f"job ended as {shorten(record.ending)}")
     own = _ERRORS.get(info.type)
     if own is not None:
-        return own(f"{info.message} (job {job_id})")
+        return own(info.message if job_id in info.message else f"{info.message} (job {job_id})")
     error = RemoteError(info.type, info.message, info.traceback, job_id)
     if info.traceback:
         error.add_note(f"\n{info.traceback.rstrip()}")

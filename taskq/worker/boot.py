@@ -119,6 +119,7 @@ def _prepare(options: ChildOptions, link: Link, table: SlotTable, problem: str) 
     from taskq.worker.joblog import JobLog
     from taskq.worker.pools import load_pool
     from taskq.worker.pools.base import Parts
+    from taskq.worker.tally import Tally
 
     pool_class = load_pool(options.pool)
     app = find_app(options.app, options.sys_path)
@@ -128,10 +129,12 @@ def _prepare(options: ChildOptions, link: Link, table: SlotTable, problem: str) 
     run_hooks(app.hooks.child_start)
     served = options.queues or [spec.name for spec in queues_of(app)]
     execution = Execution(app, options.worker, os.getpid(), served)
-    answers = Answers(link.send)
+    tally = Tally() if options.tally else None
+    answers = Answers(link.send, tally)
     joblog = JobLog(routine=options.job_logs, worker=options.worker)
-    desk = Desk(execution, answers, joblog, link.send, max_jobs=options.max_jobs, max_memory_kib=options.max_memory_kib)
-    pool = pool_class(Parts(link, desk, execution, answers, joblog, table, keepers), options.slots)
+    limits = {"max_jobs": options.max_jobs, "max_memory_kib": options.max_memory_kib}
+    desk = Desk(execution, answers, joblog, link.send, tally, **limits)
+    pool = pool_class(Parts(link, desk, execution, answers, joblog, table, keepers, tally), options.slots)
     os.register_at_fork(after_in_child=pool.after_fork)
     return app, pool
 
@@ -160,6 +163,8 @@ def hello(app: TaskQ) -> Hello:
         ttl=app.settings.lease,
         tasks=tasks,
         queues=[(spec.name, str(spec.discipline), spec.maxsize) for spec in queues_of(app)],
+        signing_key=list(app.settings.signing_key),
+        require_signed=app.settings.require_signed,
     )
 
 

@@ -16,11 +16,21 @@ from typing import TYPE_CHECKING, Any
 
 from taskq.client.context import JobContext, current_job
 from taskq.client.importable import CALL_TASK
-from taskq.errors import CallRefused, ResultTooLarge, SchemaTooNew, SerializationError, UnknownTask, shorten
+from taskq.errors import (
+    CallRefused,
+    ResultTooLarge,
+    SchemaTooNew,
+    SerializationError,
+    SignatureError,
+    UnknownSigningKey,
+    UnknownTask,
+    shorten,
+)
 from taskq.model.following import TAKES, taking, with_first
-from taskq.model.job import FLAG_IGNORE_RESULT, VERSION, decode_body, decode_state, split_data
+from taskq.model.job import FLAG_IGNORE_RESULT, VERSION, decode_body, decode_state, newer_version, split_data
 from taskq.model.outcome import ErrorInfo, Outcome, Verdict, error_info
 from taskq.model.serializer import Serializers
+from taskq.model.signing import is_signed
 from taskq.worker.attempt import Attempt, Batch, Known, Stage
 from taskq.worker.importing import refuse
 from taskq.worker.judge import FRESH, Judge, follow_ups_of
@@ -30,6 +40,7 @@ if TYPE_CHECKING:
     from taskq.app import TaskQ
     from taskq.client.hooks import HookList
     from taskq.model.serializer import Codec
+    from taskq.model.signing import Signer
 
 RESULT_ROOM = MAX_FRAME // 2  # bytes: a result travels in one frame with its follow-ups
 _NO_HEADERS: Mapping[str, Any] = MappingProxyType({})
@@ -50,7 +61,8 @@ class Execution:
     def __init__(self, app: TaskQ, worker: str, child: int, served: Collection[str] = ()) -> None:
         self._app = app
         self._worker = worker
-        self._judge = Judge(worker, child)
+        self._signer = app._signer
+        self._judge = Judge(worker, child, app._signer)
         self._served = frozenset(served)
         self._known: dict[str, Known] = {}
         self._codecs = Serializers()  # for jobs of another codec than their task's: data only, whatever the app allows
@@ -62,12 +74,12 @@ class Execution:
         """Return the attempt, ready to run, or with a ``refusal`` that is the whole answer. Never raises."""
         attempt = Attempt(frame, batch)
         try:
-            parse(attempt)
+            parse(attempt, self._signer)
             known = self._look_up(attempt)
             self._equip(attempt, known)
-        except (UnknownTask, SchemaTooNew) as error:
+        except (UnknownTask, SchemaTooNew, UnknownSigningKey) as error:
             attempt.refusal = self._judge.deferred(attempt, error)
-        except CallRefused as error:
+        except (CallRefused, SignatureError) as error:
             attempt.refusal = self._judge.dead(attempt, error_info(error))
         except Exception as error:  # whatever a damaged envelope provokes
             info = ErrorInfo("CorruptEnvelope", f"corrupt envelope: {error_info(error).message}")
@@ -82,7 +94,9 @@ class Execution:
             if task is None:
                 if name == CALL_TASK:
                     raise refuse(attempt.body, self._codecs)
-                raise UnknownTask(f"no task {shorten(name)} is registered with this worker's app")
+                raise UnknownTask(
+                    f"no task {shorten(name)} is registered with this worker's app: start workers whose app has it"
+                )
             known = self._known[name] = Known(task)
         return known
 
@@ -167,6 +181,8 @@ class Execution:
                     given = with_first(data, attempt.payload, codec)
                 except ValueError as error:
                     raise SerializationError(f"link {queue}/{unique} cannot take the result: {error}") from None
+                if self._signer is not None and is_signed(attempt.frame.data):
+                    given = self._signer.sign_again(queue, unique, given)
             room -= len(given)
             if len(given) > limit or room < 0:
                 raise ResultTooLarge(
@@ -198,8 +214,8 @@ class Execution:
             run_hooks(self._app.hooks.after_outcome, attempt.context, outcome_of(ended), within=within)
 
 
-def parse(attempt: Attempt) -> None:
-    """Read header, body and state.
+def parse(attempt: Attempt, signer: Signer | None = None) -> None:
+    """Read header, body and state; with a signer nothing of the body before its signature has been checked.
 
     Raises:
         SchemaTooNew: if the envelope is of a version that this package does not know.
@@ -207,9 +223,16 @@ def parse(attempt: Attempt) -> None:
     """
     frame = attempt.frame
     attempt.state = decode_state(frame.state) if frame.state else FRESH
+    if (newer := newer_version(frame.data)) is not None:
+        raise SchemaTooNew(
+            f"its envelope has version {newer} and this worker reads {VERSION}: start workers of the newer taskq, "
+            "which take it, and stop this one"
+        )
     attempt.header, body = split_data(frame.data)
-    if attempt.header.version != VERSION:
-        raise SchemaTooNew(f"envelope version {attempt.header.version} is not {VERSION}: upgrade this worker")
+    if not 1 <= attempt.header.version <= VERSION:
+        raise ValueError(f"there is no envelope version {attempt.header.version}")
+    if signer is not None:
+        signer.check(frame.queue, frame.unique, frame.data)
     attempt.body = decode_body(body)
 
 

@@ -13,11 +13,13 @@ from taskq.errors import InvalidDelay, Retry, TimeLimitExceeded, shorten
 from taskq.model.following import FollowUp, after_failure
 from taskq.model.job import State
 from taskq.model.outcome import RECORD_VERSION, Ending, ErrorInfo, Record, Verdict, add_error, encode_record, error_info
+from taskq.model.signing import is_signed
 from taskq.worker.attempt import Attempt, Stage, Strike
 from taskq.worker.protocol import DEFERRED, Ended
 
 if TYPE_CHECKING:
     from taskq.model.job import Body, Header
+    from taskq.model.signing import Signer
     from taskq.worker.attempt import Known
 
 DEFER_FIRST = (
@@ -37,11 +39,13 @@ class Judge:
     Args:
         worker: the worker's name, for result records.
         child: this process's number, for result records.
+        signer: signs them; None where nothing is signed.
     """
 
-    def __init__(self, worker: str, child: int) -> None:
+    def __init__(self, worker: str, child: int, signer: Signer | None = None) -> None:
         self._worker = worker
         self._child = child
+        self._signer = signer
 
     def settle(self, attempt: Attempt, slot: int, started: float, finished: float) -> Ended | None:
         """Judge an attempt that ran.
@@ -111,7 +115,8 @@ class Judge:
         )
 
     def _after(self, attempt: Attempt, body: Body, info: ErrorInfo) -> list[FollowUp]:
-        links = after_failure(body.meta, attempt.job_id, body.task, Ending.FAILED, info)
+        signer = self._signer if self._signer is not None and is_signed(attempt.frame.data) else None
+        links = after_failure(body.meta, attempt.job_id, body.task, Ending.FAILED, info, signer)
         return _checked(links, "link_error") if links else []
 
     def deferred(self, attempt: Attempt, error: Exception) -> Ended:
@@ -134,7 +139,7 @@ class Judge:
         offset = attempt.batch.offset_us
         known: Known | None = getattr(attempt, "known", None)
         header: Header | None = getattr(attempt, "header", None)
-        return encode_record(
+        record = encode_record(
             Record(
                 RECORD_VERSION,
                 ending,
@@ -153,6 +158,9 @@ class Judge:
                 attempt.root,
             )
         )
+        if self._signer is None:
+            return record
+        return self._signer.sign_result(attempt.frame.queue, attempt.frame.unique, record)
 
 
 def retry_delay(attempt: Attempt, error: BaseException) -> float | None:

@@ -2,9 +2,10 @@
 -- Flags: allow-oom
 -- Moves: ready | delayed | suspect | dead -> ended
 -- KEYS: session jobs ready delayed ended suspect dead quarantine meta putters
--- ARGV: seq first id target unique channels
--- Returns: {'M'} on its way, {'L'} with a worker, {'E'} ending, ended or quarantined, {'X'} damaged, {'N'} unknown here;
---   {'moved target unique due'} if it was on its way before
+-- ARGV: seq first id target unique channels sealed
+--   sealed is empty, or the header that a signed job has in the target
+-- Returns: {'M'} on its way, {'L'} with a worker, {'E'} ending, ended or quarantined, {'V'} newer than this, {'X'} damaged,
+--   {'N'} unknown here; {'moved target unique due [sealed]'} if it was on its way before
 -- include text
 -- include session
 -- include state
@@ -14,8 +15,9 @@
 local reply, failure = recall()
 if failure then return failure end
 if reply then return {reply} end
-if not string.find(arg_target, '^%w[%w._~-]*$') or not string.find(arg_unique, '^%w[%w._-]*$') then
-  return redis.error_reply('TASKQ_ARGS move takes a queue and an id')
+if not string.find(arg_target, '^%w[%w._~-]*$') or not string.find(arg_unique, '^%w[%w._-]*$')
+  or string.find(arg_sealed, '[%s%c]') then
+  return redis.error_reply('TASKQ_ARGS move takes a queue, an id and a header')
 end
 reply = 'L'
 local data, reason = redis.call('HGET', key_jobs, arg_id), redis.call('HGET', key_ended, arg_id)
@@ -25,12 +27,15 @@ elseif reason and string.sub(reason, 1, 6) == 'moved ' then
   reply = reason
 elseif reason or redis.call('ZSCORE', key_quarantine, arg_id) then
   reply = 'E'
+elseif newer(data) then
+  reply = 'V' -- the time that is left to its start is in its header
 elseif fault(arg_unique, '0', string.sub(data, (string.find(data, ';', 1, true) or 0) + 1)) then
   reply = 'X' -- the other queue would not take it
 else
   local due = redis.call('ZSCORE', key_delayed, arg_id) or (redis.call('ZSCORE', key_dead, arg_id) and 'dead')
   if due or redis.call('ZSCORE', key_ready, arg_id) or redis.call('ZSCORE', key_suspect, arg_id) then
-    end_job(arg_id, 'moved ' .. arg_target .. ' ' .. arg_unique .. ' ' .. (due or '0'))
+    local sealed = arg_sealed ~= '' and ' ' .. arg_sealed or ''
+    end_job(arg_id, 'moved ' .. arg_target .. ' ' .. arg_unique .. ' ' .. (due or '0') .. sealed)
     redis.call('ZREM', key_ready, arg_id)
     redis.call('ZREM', key_delayed, arg_id)
     redis.call('ZREM', key_suspect, arg_id)

@@ -1,6 +1,9 @@
 -- A job's history: delivery;attempts;crashes;losses;defers, then a line feed and the encoded last errors.
+local MAX_STATE = 1048576 -- bytes: three errors, capped as model/outcome.py caps them, are a quarter of it
+
 local function read_state(text)
   if not text then return {0, 0, 0, 0, 0, ''} end
+  if #text > MAX_STATE then return nil end
   local d, a, c, l, f, errors = string.match(text, '^(%d+);(%d+);(%d+);(%d+);(%d+)\n?(.*)$')
   if not d then return nil end
   return {tonumber(d), tonumber(a), tonumber(c), tonumber(l), tonumber(f), errors}
