@@ -67,13 +67,15 @@ def drop(queue: QueueKeys, uniques: Sequence[str], holders: Sequence[str] = ()) 
     return make_call(load()["drop"], queue, tuple(uniques), lambda reply: int(reply[0]), extra_keys=leases)
 
 
-def move(queue: QueueKeys, unique: str, target: str, fresh: str) -> Call[str]:
+def move(queue: QueueKeys, unique: str, target: str, fresh: str, sealed: str = "") -> Call[str]:
     """End a job that no worker has, to go on in queue ``target`` under the id ``fresh``.
 
-    Answers M on its way (``finish_ended`` and ``relay_outbox`` bring it there), L with a worker, E ended, X damaged, N
-    unknown; or the reason of its end, see ``finishing.moved_to``, if it was on its way before.
+    ``sealed`` is the header line that a signed one will have there.
+
+    Answers M on its way (``finish_ended`` and ``relay_outbox`` bring it there), L with a worker, E ended, V newer than
+    this taskq, X damaged, N unknown; or the reason of its end, see ``finishing.moved_to``, if it was on its way before.
     """
-    arguments = (unique, target, fresh, keys.channels(queue.namespace))
+    arguments = (unique, target, fresh, keys.channels(queue.namespace), sealed)
     return make_call(load()["move"], queue, arguments, lambda reply: str(reply[0].decode()), first=unique)
 
 

@@ -7,6 +7,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -16,14 +17,25 @@ from taskq.broker.call import Call, Command
 from taskq.broker.keys import QueueKeys
 from taskq.broker.work import EndedJob, Finish
 from taskq.config import MAX_SECONDS
-from taskq.errors import shorten
+from taskq.errors import SignatureError, UnknownSigningKey, shorten
 from taskq.model.discipline import check_queue_name
 from taskq.model.following import after_failure
-from taskq.model.job import FLAG_IGNORE_RESULT, Body, Job, check_job_id, decode_body, decode_state, split_data
+from taskq.model.job import (
+    FLAG_IGNORE_RESULT,
+    Body,
+    Job,
+    check_job_id,
+    decode_body,
+    decode_state,
+    newer_version,
+    split_data,
+)
 from taskq.model.outcome import RECORD_VERSION, Ending, ErrorInfo, Record, add_error, clean, encode_record
+from taskq.model.signing import Signer, is_signed, without_signature
 
 logger = logging.getLogger("taskq.broker")
 T = TypeVar("T")
+VAIN_LOOKS = 20  # of about 50 jobs, at endings of newer jobs that hide others, before the next chore has its turn
 EXPIRES = 3  # the header's field, counted without the one that the server writes
 DEFAULT_TTL_MS = 3_600_000  # of a record whose job does not say: an hour, as for results
 
@@ -37,7 +49,10 @@ _REASONS: dict[str, tuple[Ending, str, str, bool]] = {
     "unknown": (Ending.FAILED, "UnknownTask", "no worker knows task {task!r} after {defers} tries", True),
 }
 
-_MOVED = re.compile(r"moved (\S+) (\S+) (\S+)")  # target, id there, when it is due or 'dead': written by move.lua
+_FINAL = {"cancelled", "purged"}  # reasons after which no follow-up runs
+
+# Target, id there, when it is due or 'dead', and of a signed job what its header says then: written by move.lua.
+_MOVED = re.compile(r"moved (\S+) (\S+) (\S+)(?: (\S+))?")
 _TOLD = re.compile(r"job \S+: moved, it is job (\S+) now")  # as waiters of such a job are told
 
 
@@ -51,19 +66,36 @@ class Runner(Protocol):
         """Run a plain command."""
 
 
-def finish_of(job: EndedJob, now_us: int, queue: str) -> Finish:
-    """Make the record and follow-ups of a job that ended inside a script; damaged parts count as empty.
+def finish_of(job: EndedJob, now_us: int, queue: str, signer: Signer | None = None) -> Finish:
+    """Make the record and follow-ups of a job that ended inside a script; damaged or forged parts count as empty.
 
     Never raises, or one job would stop the endings of its whole queue.
     """
+    finish = _unsigned_finish(job, now_us, queue, signer)
+    if signer is None or not finish.record:
+        return finish
+    return replace(finish, record=signer.sign_result(queue, job.unique, finish.record))
+
+
+def _unsigned_finish(job: EndedJob, now_us: int, queue: str, signer: Signer | None) -> Finish:
     try:
-        return _finish(job, now_us, queue)
+        return _finish(job, now_us, queue, signer)
     except Exception as error:  # whatever forged bytes provoke
         logger.error(
             "job %s/%s is damaged, and ends without follow-ups: %s", queue, shorten(job.unique), error,
             extra={"action": "ending_damaged"},
         )  # fmt: skip
         return _bare_finish(job, now_us, queue)
+
+
+def finishes(found: Sequence[EndedJob], now_us: int, queue: str, signer: Signer | None = None) -> list[Finish]:
+    """Make what ``finish_of`` does, of the jobs that can be finished here.
+
+    The others have a newer envelope, which says what follows their end: they wait for workers that can read it. But
+    nothing follows one that was cancelled, and who cancelled it waits for the answer.
+    """
+    ours = [job for job in found if job.reason in _FINAL or newer_version(job.data) is None]
+    return [finish_of(job, now_us, queue, signer) for job in ours]
 
 
 def _bare_finish(job: EndedJob, now_us: int, queue: str) -> Finish:
@@ -77,7 +109,7 @@ def _bare_finish(job: EndedJob, now_us: int, queue: str) -> Finish:
     return Finish(job.unique, job.reason, encode_record(record), DEFAULT_TTL_MS, "", dead or moved, errors)
 
 
-def _finish(job: EndedJob, now_us: int, queue: str) -> Finish:
+def _finish(job: EndedJob, now_us: int, queue: str, signer: Signer | None) -> Finish:
     moved = _MOVED.fullmatch(job.reason)
     ending, name, text, dead = _REASONS.get(job.reason, (Ending.FAILED, "Unknown", job.reason, True))
     if moved is not None:
@@ -88,11 +120,17 @@ def _finish(job: EndedJob, now_us: int, queue: str) -> Finish:
         state = decode_state(None)
     try:
         header, encoded = split_data(job.data)
+        if signer is not None:
+            signer.check(queue, job.unique, job.data)
         body, reply, enqueued_us = decode_body(encoded), header.reply, header.enqueued_ms * 1000
         ignored = FLAG_IGNORE_RESULT in header.flags
     except (ValueError, msgspec.MsgspecError):
         body, reply, enqueued_us, ignored = Body("", b""), "", 0, False
-    if job.reason in _REASONS:
+    except SignatureError as forged:
+        body, reply, enqueued_us, ignored = Body("", b""), header.reply, header.enqueued_ms * 1000, False
+        if job.reason == "unknown" and isinstance(forged, UnknownSigningKey):  # what nobody knew was the key
+            name, text = type(forged).__name__, f"no worker knows the key that it was signed with: {forged}"
+    if job.reason in _REASONS and text == _REASONS[job.reason][2]:
         text = text.format(crashes=state.crashes, losses=state.losses, defers=state.defers, task=body.task)
     job_id = f"{queue}/{job.unique}"
     error = ErrorInfo(name, f"job {job_id}: {text}")
@@ -104,7 +142,9 @@ def _finish(job: EndedJob, now_us: int, queue: str) -> Finish:
     if ending is Ending.CANCELLED:
         after = _moved(moved, job.data, now_us) if moved is not None else []
     else:
-        after = follow_ups(after_failure(body.meta, job_id, body.task, ending, error))
+        # Anybody can write a reason; only what is said here is signed.
+        signs = job.reason in _REASONS and is_signed(job.data)
+        after = follow_ups(after_failure(body.meta, job_id, body.task, ending, error, signer if signs else None))
     return Finish(
         job.unique, job.reason, encode_record(record) if keep else b"", ttl_ms(body), reply, dead,
         add_error(state.errors, error) if dead else b"",
@@ -115,18 +155,31 @@ def _finish(job: EndedJob, now_us: int, queue: str) -> Finish:
 def _moved(reason: re.Match[str], data: bytes, now_us: int) -> list[tuple[str, bytes]]:
     """Return the job itself as what goes on in another queue: due when it was, and not to start later than it was.
 
-    One that comes from the dead is as new, as if it were put back in line.
+    One that comes from the dead is as new, as if it were put back in line. Of a signed one whoever moved it has made
+    the header, since that takes the key.
     """
-    target, unique, due = reason.groups()
+    target, unique, due, sealed = reason.groups()
     dead = due == "dead"
     delay_ms = 0 if dead else max(0, math.ceil((float(due) - now_us) / 1000))
-    stamp, _, job = data.partition(b";")
-    line, newline, body = job.partition(b"\n")
-    fields = line.split(b";")
+    line, newline, body = data.partition(b"\n")
+    head = sealed.encode() if sealed is not None else _moved_line(line, now_us, dead=dead)
+    return follow_ups([(target, unique, delay_ms, head + newline + body)])
+
+
+def _moved_line(line: bytes, now_us: int, *, dead: bool) -> bytes:
+    stamp, _, rest = line.partition(b";")
+    fields = rest.split(b";")
     if not dead and len(fields) > EXPIRES and fields[EXPIRES].isdigit() and stamp.isdigit():
         passed = now_us // 1000 - int(stamp)
         fields[EXPIRES] = b"%d" % max(0, int(fields[EXPIRES]) - passed)
-    return follow_ups([(target, unique, delay_ms, b";".join(fields) + newline + body)])
+    return b";".join(fields)
+
+
+def seal_moved(signer: Signer, data: bytes, target: str, unique: str, now_us: int, *, dead: bool) -> str:
+    """Return the header line of a signed job in the queue to which it is moved; the caller has checked the job."""
+    line, _, body = data.partition(b"\n")
+    head = without_signature(_moved_line(line, now_us, dead=dead))
+    return (head + b";" + signer.seal(target, unique, head, body)).decode("ascii")
 
 
 def moved_to(reason_or_message: str) -> str:
@@ -145,8 +198,26 @@ def ttl_ms(body: Body) -> int:
     return round(min(seconds, MAX_SECONDS) * 1000)
 
 
-def finish_ended(runner: Runner, queue: QueueKeys, only: str = "") -> int:
+def finish_ended(
+    runner: Runner,
+    queue: QueueKeys,
+    only: str = "",
+    left: Callable[[str], object] = lambda _: None,
+    signer: Signer | None = None,
+    after: str = "0",
+) -> int:
     """Finish jobs that ended inside a script: all of them, or ``only`` that one; idempotent.
+
+    Those that wait for workers of a newer taskq stay. Where there are such, the others are looked for behind them, at
+    some thousand at a time.
+
+    Args:
+        runner: runs the calls.
+        queue: theirs.
+        only: the unique part of one job's id.
+        left: is called if some stay, with the place where to go on: ``0`` if all were looked at.
+        signer: of their results; None where nothing is signed.
+        after: the place where to look first, as ``left`` was told.
 
     Returns:
         How many this call finished.
@@ -154,12 +225,32 @@ def finish_ended(runner: Runner, queue: QueueKeys, only: str = "") -> int:
     finished = 0
     while True:
         now, found = runner.run(work.ended(queue, only))
-        if not found:
+        made = finishes(found, now, queue.queue, signer)
+        finished += _end(runner, queue, made)
+        if only or not found:
             return finished
-        letters = runner.run(work.end(queue, [finish_of(job, now, queue.queue) for job in found]))
-        finished += letters.count("A")
-        if only:
-            return finished
+        if len(made) < len(found):
+            behind, place = _finish_behind(runner, queue, signer, after)
+            left(place)
+            return finished + behind
+
+
+def _end(runner: Runner, queue: QueueKeys, made: list[Finish]) -> int:
+    return runner.run(work.end(queue, made)).count("A") if made else 0
+
+
+def _finish_behind(runner: Runner, queue: QueueKeys, signer: Signer | None, place: str) -> tuple[int, str]:
+    """Walk by the endings that stay; return how many others were finished, and where to go on."""
+    finished = vain = 0
+    while vain < VAIN_LOOKS:
+        now, place, found, large = runner.run(work.ended_after(queue, place))
+        some = _end(runner, queue, finishes(found, now, queue.queue, signer))
+        some += sum(finish_ended(runner, queue, unique, signer=signer) for unique in large)
+        finished += some
+        vain += not some
+        if place == "0":
+            break
+    return finished, place
 
 
 def follow_ups(links: Sequence[tuple[str, str, int, bytes]]) -> list[tuple[str, bytes]]:

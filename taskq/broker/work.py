@@ -126,13 +126,36 @@ def ended(queue: QueueKeys, only: str = "") -> Call[tuple[int, list[EndedJob]]]:
     """Read up to 50 of the jobs that wait for their result, or ``only`` that one; with the server's time in us."""
 
     def parse(reply: list[Any]) -> tuple[int, list[EndedJob]]:
-        found = [
-            EndedJob(reply[i].decode("utf-8", "replace"), reply[i + 1].decode(), reply[i + 2], reply[i + 3])
-            for i in range(1, len(reply), 4)
-        ]
-        return int(reply[0]), found
+        return int(reply[0]), _ended_jobs(reply)
 
-    return make_call(load()["ended"], queue, (only,), parse)
+    return make_call(load()["ended"], queue, (only, ""), parse)
+
+
+def ended_after(queue: QueueKeys, place: str) -> Call[tuple[int, str, list[EndedJob], list[str]]]:
+    """Read some of the jobs that wait for their result, on a walk through all of them.
+
+    Args:
+        queue: theirs.
+        place: ``0`` at first, then what the last call answered.
+
+    Returns:
+        A call that answers the server's time in us, the next place, which is ``0`` at the end, the jobs, and the ids
+        of those that are too large to come along with them.
+    """
+
+    def parse(reply: list[Any]) -> tuple[int, str, list[EndedJob], list[str]]:
+        large = [reply[i].decode("utf-8", "replace") for i in range(2, len(reply), 4) if reply[i + 3] is None]
+        return int(reply[0]), reply[1].decode(), _ended_jobs(reply), large
+
+    return make_call(load()["ended"], queue, ("", place), parse)
+
+
+def _ended_jobs(reply: list[Any]) -> list[EndedJob]:
+    return [
+        EndedJob(reply[i].decode("utf-8", "replace"), reply[i + 1].decode(), reply[i + 2], reply[i + 3])
+        for i in range(2, len(reply), 4)
+        if reply[i + 3] is not None
+    ]
 
 
 @dataclass(frozen=True, slots=True)

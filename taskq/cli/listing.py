@@ -175,6 +175,7 @@ def _facts(found: JobDetail, now: float) -> list[tuple[str, str]]:
         ("attempts", str(found.attempt) if found.attempt else ""),
         ("crashes", str(found.crashes) if found.crashes else ""),
         ("losses", str(found.losses) if found.losses else ""),
+        ("given back", f"{found.defers} times by workers that cannot run it" if found.defers else ""),
         ("size", f"{found.size:,} bytes" if found.size is not None else ""),
         ("enqueued by", found.parent),
         ("descends from", found.root if found.root != found.parent else ""),

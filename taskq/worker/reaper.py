@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue as stdlib_queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from taskq.worker.leases import ServedQueue
 
 logger = logging.getLogger("taskq.worker")
 AGAIN = 1.0  # seconds until a refused registration is repeated
+REST = 1.0  # seconds until endings that wait for newer workers are looked at again, and others that came meanwhile
 Chore = tuple[str, str, str]  # kind, queue, worker
 Told = Callable[[dict[str, str]], None]
 
@@ -39,6 +41,8 @@ class Reaper:
     _waiting: set[Chore] = field(default_factory=set)
     _told: dict[str, Told] = field(default_factory=dict)
     _registered: dict[str, Callable[[], None]] = field(default_factory=dict)
+    _rest_until: dict[str, float] = field(default_factory=dict)  # by queue, in monotonic seconds
+    _places: dict[str, str] = field(default_factory=dict)  # by queue, where to go on after that
     _thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -58,7 +62,8 @@ class Reaper:
 
     def finish(self, queue: str) -> None:
         """Make the results of jobs that ended inside a script."""
-        self._add(("finish", queue, ""))
+        if time.monotonic() >= self._rest_until.get(queue, 0.0):
+            self._add(("finish", queue, ""))
 
     def relay(self, queue: str) -> None:
         """Send follow-ups on."""
@@ -98,7 +103,10 @@ class Reaper:
         kind, queue, worker = chore
         keys = self.broker.keys(queue)
         if kind == "finish":
-            finish_ended(session, keys)
+            after = self._places.pop(queue, "0")
+            finish_ended(
+                session, keys, left=lambda place: self._rest(queue, place), signer=self.broker.signer, after=after
+            )
         elif kind == "relay":
             relay_outbox(session, self.broker.keys, queue)
         elif kind == "revoked":
@@ -108,6 +116,11 @@ class Reaper:
             self._registered.pop(worker, lambda: None)()
         else:
             self._reap(session, queue, worker)
+
+    def _rest(self, queue: str, place: str) -> None:
+        """Look no further for a while: every step tells of what has ended, and would have it read in vain."""
+        self._places[queue] = place
+        self._rest_until[queue] = time.monotonic() + REST
 
     def _reap(self, session: Session, queue: str, worker: str) -> None:
         moved = 0

@@ -63,3 +63,32 @@ def test_of_large_jobs_fewer_are_read(kit: Kit):
     kit.seed(jobs=dict.fromkeys("abcdef", data("x" * 400_000)), ended=dict.fromkeys("abcdef", "purged"))
     _, found = kit.run(work.ended(kit.keys))
     assert len(found) == 3
+
+
+@pytest.mark.parametrize("number", [3, 1000])
+def test_a_walk_through_all_comes_to_its_end(kit: Kit, number: int):
+    names = {f"j{n}" for n in range(number)}
+    kit.seed(jobs=dict.fromkeys(names, data("1")), ended=dict.fromkeys(names, "expired"))
+    before, seen, cursor = kit.snapshot(), [], "0"
+    for _ in range(number):
+        now, cursor, found, large = kit.run(work.ended_after(kit.keys, cursor))
+        assert (now, large) == (NOW, [])
+        seen += found
+        if cursor == "0":
+            break
+    assert {job.unique for job in seen} == names
+    assert EndedJob("j1", "expired", b"", data("1").encode()) in seen
+    assert kit.snapshot() == before
+
+
+def test_a_walk_names_what_is_too_large_to_come_along(kit: Kit):
+    kit.seed(jobs=dict.fromkeys("abcdef", data("x" * 400_000)), ended=dict.fromkeys("abcdef", "purged"))
+    _, cursor, found, large = kit.run(work.ended_after(kit.keys, "0"))
+    assert (cursor, len(found), len(large)) == ("0", 3, 3)
+    assert {*large, *(job.unique for job in found)} == set("abcdef")
+    assert all(len(job.data) > 400_000 for job in found)
+
+
+@pytest.mark.parametrize("cursor", ["x", "-1", "1.5"])
+def test_a_place_that_is_no_number_is_refused(kit: Kit, cursor: str):
+    kit.refused(work.ended_after(kit.keys, cursor), "TASKQ_ARGS")

@@ -83,6 +83,7 @@ def test_an_unknown_worker_is_left_alone(kit: Kit):
     assert kit.snapshot() == before
 
 
+@pytest.mark.fault(34)
 @pytest.mark.parametrize(
     ("tick", "grace"),
     [
@@ -135,6 +136,7 @@ def test_a_paused_queue_gets_its_jobs_back_and_no_token(kit: Kit):
     assert kit.read("wake") is None
 
 
+@pytest.mark.fault(39)
 def test_two_reapers_share_the_work_without_a_second_charge(kit: Kit):
     seed(kit, {"a": "1;5;1;0"})
     assert reap(kit) == (1, 0)

@@ -25,7 +25,7 @@ for i = 1, jobs do
   local id, delay, data = unpack(ARGV, REST + 3 * i - 2, REST + 3 * i)
   local result_key, mark_key = KEYS[FIXED + 2 * i - 1], KEYS[FIXED + 2 * i]
   local stored = stamp(now) .. data
-  if fault(id, delay, data) then
+  if fault(id, delay, data, true) then
     letters[i] = 'X'
   elseif redis.call('EXISTS', result_key, mark_key) > 0 or redis.call('HSETNX', key_jobs, id, stored) == 0 then
     letters[i] = 'D'

@@ -3,7 +3,7 @@
 -- Moves: leased -> ready | suspect | delayed | ended | quarantine
 -- KEYS: meta jobs state ready delayed lease wake ended suspect quarantine
 -- ARGV: then per job: id delivery defer_ms
---   defer_ms > 0: the task is unknown here; after MAX_DEFERS the job ends
+--   defer_ms > 0: the task is unknown here, and after MAX_DEFERS the job ends; or its envelope is newer, and it never does
 -- Returns: {letters}, one a job: A given back, S not held
 -- include clock
 -- include text
@@ -13,6 +13,7 @@
 -- include quarantine
 -- include give_back
 local MAX_DEFERS = 20 -- with 1 s doubling to 60 s: a deploy of a quarter of an hour
+local SLOWEST = 6 -- the delay grows no more: newer envelopes are counted so far, which leaves newer workers most of the bound
 for i = REST + 1, #ARGV, 3 do
   if not whole(ARGV[i + 1]) or not whole(ARGV[i + 2]) then
     return redis.error_reply('TASKQ_ARGS job ' .. ARGV[i] .. ' is malformed')
@@ -29,6 +30,7 @@ for i = REST + 1, #ARGV, 3 do
   elseif lease then
     local state = read_state(redis.call('HGET', key_state, id)) or read_state(nil)
     state[1], state[5] = tonumber(delivery), state[5] + 1
+    if state[5] > SLOWEST and newer(redis.call('HGET', key_jobs, id)) then state[5] = SLOWEST end
     write_state(id, state)
     if state[5] > MAX_DEFERS then
       end_job(id, 'unknown')

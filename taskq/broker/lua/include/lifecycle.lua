@@ -28,7 +28,7 @@ local function observe(kind, id, delivery, attempt, ms, errors, data)
   end
   data, errors = data or redis.call('HGET', key_jobs, id) or '', errors or ''
   local at = (string.find(data, '\n', 1, true) or 0) + 1
-  local body = string.sub(data, at, at + BODY - 1)
+  local body = newer(data) and '' or string.sub(data, at, at + BODY - 1)
   if #errors > MAX_ERRORS or error_bytes + #errors > ALL_ERRORS then errors = '' end
   error_bytes = error_bytes + #errors
   events[#events + 1] = table.concat({kind, delivery or 0, attempt or 0, ms or 0, #id, #body, #errors}, ' ')

@@ -1,10 +1,14 @@
 -- Puts aside what cannot be handed out, for a person to look at. Damage comes by hand or from other programs.
 local MAX_QUARANTINE = 1000
+local MAX_JOB = 34603008 -- bytes: the largest max_body there is, and a MiB; what is larger fits into no frame to a child
 
 -- Returns when it was accepted, the flags and the expiry of a stored job; nil if id or header are damaged.
+-- A newer header has neither flags nor expiry here: it is judged by those who can read it.
 local function header_of(id, data)
-  if not data or not string.find(id, '^%w[%w._-]*$') then return nil end
-  return string.match(data, '^(%d+);1;(%a*);[^;\n]*;(%d*);[^\n]*\n')
+  if not data or #data > MAX_JOB or not string.find(id, '^%w[%w._-]*$') then return nil end
+  local enqueued, flags, expires = string.match(data, '^(%d+);1;(%a*);[^;\n]*;(%d*);[^\n]*\n')
+  if enqueued then return enqueued, flags, expires end
+  return newer(data) and string.match(data, '^%d+'), '', ''
 end
 
 local function quarantine(id, now)

@@ -14,6 +14,13 @@ local function stamp(now)
   return string.format('%013.0f', math.floor(now / 1000)) .. ';'
 end
 
+-- The version of a stored job's envelope if it is newer than these scripts: workers of a newer taskq read it. Else nil.
+-- All that is known of it is the time before its version, and the priority where version 1 has it.
+local function newer(data)
+  local version = string.match(data or '', '^%d+;([1-9]%d?%d?);')
+  return version ~= '1' and version or nil
+end
+
 -- Calls a command with many arguments in chunks that Lua's stack can carry.
 local function call_chunked(command, key, args, step)
   for from = 1, #args, step do
