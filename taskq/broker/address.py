@@ -5,27 +5,45 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from taskq.errors import InvalidURL
+from taskq.errors import InvalidURL, shorten
 
 SCHEMES = ("redis", "rediss", "unix")
 FORESEEN = ("redis+sentinel", "redis+cluster")
 MAX_SOCKET_PATH = 107  # bytes; sun_path of Linux without its end mark
-_OPTIONS = {"db", "ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"}
+FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")  # options that name a file
+_OPTIONS = {"db", "ssl_cert_reqs", "ssl_check_hostname", *FILES}
+_PLACE = re.compile(r"[\w.-]+:\d{1,5}(/\d*)?|")  # a host and its port, or nothing
+_YES, _NO = {"1", "true", "yes"}, {"0", "false", "no"}
 
 
 def redact(url: object) -> str:
     """Return ``url`` for people: whatever stands where a password can stand is replaced by ``***``."""
     text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(url))
     scheme, mark, rest = text.partition("://") if "://" in text else ("", "", text)
-    if "@" in rest:
-        rest = re.sub(r"(?<=:).*(?=@)", "***", rest, count=1)  # to the last @: a password may hold others
+    if not mark and "@" not in rest and _PLACE.fullmatch(rest) is None:
+        return "***"  # nothing of a url: it may be the password alone
+    entry, at, place = rest.rpartition("@")  # the last one: a password may hold others
+    if at and ":" in entry:
+        rest = f"{entry.partition(':')[0]}:***@{place}"
+    elif at and not (scheme == "unix" and entry.startswith("/")):  # a name alone may be a password without its colon
+        rest = f"***@{place}"
     elif mark:
         rest = re.sub(r"^([^:/?#[]*):(?!\d*(?:[/?#]|$))[^/?#]*", r"\1:***", rest)  # its host was forgotten
+    rest = re.sub(r"#.*", "#***", rest)
+    head, question, query = rest.partition("?")
+    rest = head + question + "&".join(_option(part) for part in query.split("&"))
     text = re.sub(r"(password=)[^&]*", r"\1***", scheme + mark + rest)
     return text if len(text) <= 120 else text[:119] + "…"
+
+
+def _option(part: str) -> str:
+    name, equal, _ = part.partition("=")
+    return part if not part or name in _OPTIONS else f"{name}=***" if equal else "***"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +99,14 @@ def parse_url(url: object) -> Address:
         path = unquote((parts.hostname or "") + parts.path)
         if not path.startswith("/") or len(path.encode()) > MAX_SOCKET_PATH:
             raise InvalidURL(f"url {shown} needs an absolute socket path of at most {MAX_SOCKET_PATH} bytes")
-        return Address(scheme, path=path, db=db, username=username, password=password, options=_tls(options, shown))
+        return Address(
+            scheme, path=path, db=db, username=username, password=password, options=_tls(options, scheme, shown)
+        )
     if not parts.hostname:
         raise InvalidURL(f"url {shown} has no host")
     if port == 0:
         raise InvalidURL(f"url {shown} cannot be used: its port is no number from 1 to 65535")
-    return Address(scheme, parts.hostname, port or 6379, "", db, username, password, _tls(options, shown))
+    return Address(scheme, parts.hostname, port or 6379, "", db, username, password, _tls(options, scheme, shown))
 
 
 def _database(text: str, shown: str) -> int:
@@ -97,10 +117,61 @@ def _database(text: str, shown: str) -> int:
     return int(text)
 
 
-def _tls(options: dict[str, str], shown: str) -> tuple[tuple[str, Any], ...]:
+def _tls(options: dict[str, str], scheme: str, shown: str) -> tuple[tuple[str, Any], ...]:
+    if options and scheme != "rediss":
+        raise InvalidURL(f"url {shown}: {min(options)} is for rediss://; {scheme}:// is not encrypted")
     values: dict[str, Any] = dict(options)
     if "ssl_check_hostname" in values:
-        values["ssl_check_hostname"] = values["ssl_check_hostname"].lower() not in {"0", "false", "no"}
+        word = values["ssl_check_hostname"].lower()
+        if word not in _YES | _NO:
+            raise InvalidURL(f"url {shown}: ssl_check_hostname must be true or false")
+        values["ssl_check_hostname"] = word in _YES
     if values.get("ssl_cert_reqs", "required") not in {"required", "optional", "none"}:
         raise InvalidURL(f"url {shown}: ssl_cert_reqs must be required, optional or none")
+    if any(not values.get(name, "x") for name in FILES):
+        raise InvalidURL(f"url {shown}: an option that names a file is empty")
+    if "ssl_keyfile" in values and "ssl_certfile" not in values:
+        raise InvalidURL(f"url {shown}: ssl_keyfile needs ssl_certfile, the certificate of that key")
     return tuple(sorted(values.items()))
+
+
+def check_files(address: Address) -> None:
+    """Read the files that the options name.
+
+    Raises:
+        InvalidURL: naming the option and the file that cannot be used.
+    """
+    import ssl  # most apps do without it
+
+    options = dict(address.options)
+    for name in FILES:
+        if name in options:
+            _check_file(name, options[name])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if authorities := options.get("ssl_ca_certs"):
+        way_out = "it must hold the certificate of a CA in PEM"
+        _check(
+            lambda: context.load_verify_locations(cafile=authorities), f"ssl_ca_certs: {shorten(authorities)}", way_out
+        )
+    if own := options.get("ssl_certfile"):
+        way_out = "it must hold a certificate in PEM, and ssl_keyfile or itself the key of that one, without a password"
+        # The password keeps OpenSSL from asking a terminal for one.
+        load = partial(context.load_cert_chain, own, options.get("ssl_keyfile"), password="")
+        _check(load, f"ssl_certfile: {shorten(own)}", way_out)
+
+
+def _check_file(name: str, path: str) -> None:
+    try:
+        with Path(path).open("rb") as file:
+            file.read(1)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is no path"
+        raise InvalidURL(f"{name}: {shorten(path)} cannot be read: {why}") from None
+
+
+def _check(load: Callable[[], object], shown: str, way_out: str) -> None:
+    try:
+        load()
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        reason = str(getattr(error, "reason", None) or "").replace("_", " ").lower()
+        raise InvalidURL(f"{shown} cannot be used{f' ({reason})' if reason else ''}: {way_out}") from None

@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from taskq.broker.address import Address
 from taskq.broker.call import Call, Command
 from taskq.broker.connection import connection_options
-from taskq.broker.failures import is_broken, is_missing_script
+from taskq.broker.failures import is_broken, is_missing_script, is_moved
 from taskq.broker.session import CALL_DEADLINE, Numbering, Patience, reply_timeout
 
 T = TypeVar("T")
@@ -120,7 +120,7 @@ class AsyncSession:
                 patience.sent = True
                 answer = await attempt()
             except Exception as error:
-                if is_broken(error):
+                if is_broken(error) or is_moved(error):
                     await self._connection.disconnect(nowait=True)
                 pause = patience.pause_after(error)
             except BaseException:

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Seque
 from typing import TYPE_CHECKING, TypeVar
 
 from taskq.broker import jobs
-from taskq.broker.address import Address
+from taskq.broker.address import Address, check_files
 from taskq.broker.call import Call, Command
 from taskq.broker.connection import REPLY_TIMEOUT, Link
 from taskq.broker.keys import QueueKeys, check_namespace
@@ -23,6 +23,7 @@ from taskq.model.job import Job
 
 if TYPE_CHECKING:
     from taskq.broker.aio import AsyncSession
+    from taskq.model.signing import Signer
 
 T = TypeVar("T")
 
@@ -230,9 +231,15 @@ class Broker:
         address: where the server is.
         namespace: first part of every key.
         deadline: seconds for which a call is repeated while the server cannot be reached.
+
+    Attributes:
+        signer: of the results that are written here; None where nothing is signed.
     """
 
     def __init__(self, address: Address, namespace: str = "taskq", *, deadline: float = CALL_DEADLINE) -> None:
+        self.signer: Signer | None = None
+        if address.options:
+            check_files(address)  # once: a file that vanishes later is tried again
         self.address = address
         self.namespace = check_namespace(namespace)
         self._deadline = deadline

@@ -60,6 +60,8 @@ class Call(Generic[T]):
     def pack(self, session: str, seq: int, *, by_source: bool = False) -> bytes:
         """Return the command's bytes, by the script's hash or with its whole source."""
         command, body = (b"EVAL", self.script.source) if by_source else (b"EVALSHA", self.script.sha)
+        if self.script.read_only:  # so that the right to read its keys is enough
+            command += b"_RO"
         if self.script.has_session:
             keys = (self.queue.session(session), *self.keys)
             parts: tuple[Any, ...] = (command, body, len(keys), *keys, seq, self.first, *self.arguments)

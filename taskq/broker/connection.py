@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any, TypeVar
 
 from redis.backoff import NoBackoff
@@ -34,7 +35,8 @@ def connection_options(address: Address, timeout: float | None) -> dict[str, Any
     options |= {"host": address.host, "port": address.port, "socket_connect_timeout": patience}
     options["socket_keepalive"] = True
     if address.scheme == "rediss":
-        options |= {"ssl_check_hostname": True, **dict(address.options)}
+        options |= {"ssl_check_hostname": True, "ssl_min_version": ssl.TLSVersion.TLSv1_2, **dict(address.options)}
+        options["ssl_password"] = ""  # a key that needs one is refused; without this a terminal would be asked for it
     return options
 
 
@@ -66,9 +68,14 @@ class Link:
 
     def connect(self) -> None:
         """Connect and authenticate, if that is not done yet."""
-        if self.address.revive is not None and not self.connected:
+        fresh = not self.connected
+        if self.address.revive is not None and fresh:
             self.address.revive()
         self._connection.connect()
+        if fresh and self.address.scheme == "rediss":
+            # After a handshake the server sends session tickets: a selector would announce them, and who then reads
+            # would wait for a reply to nothing. They come before the first reply.
+            self.exchange(b"*1\r\n$4\r\nPING\r\n")
 
     @property
     def connected(self) -> bool:

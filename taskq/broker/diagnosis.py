@@ -203,6 +203,10 @@ def _access(facts: Facts) -> Iterator[Finding]:
     if facts.address.scheme != "rediss":
         text = f"jobs and password go to {facts.address} in plain text; use rediss:// unless the network is private"
         yield Finding("warn", "encryption", text)
+    options = dict(facts.address.options)
+    if options.get("ssl_cert_reqs", "required") != "required" or not options.get("ssl_check_hostname", True):
+        text = "the url turns the check of the server's certificate off: whoever is in between reads and changes all"
+        yield Finding("warn", "certificate", f"{text}; leave ssl_cert_reqs and ssl_check_hostname out")
 
 
 def _scripts(facts: Facts) -> Finding:

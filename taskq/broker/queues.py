@@ -97,13 +97,13 @@ class QueueInfo:
 
 
 COUNTERS = (
-    "enqueued", "done", "failed", "retried", "cancelled", "expired", "crashed", "lost", "purged", "unknown",
+    "enqueued", "done", "failed", "retried", "cancelled", "expired", "crashed", "lost", "purged", "unknown", "moved",
     "crashes", "losses", "requeued", "quarantined", "jumps",
 )  # fmt: skip
 
 # What heartbeat.lua samples: jobs that came to a queue, and jobs that left it for good.
 _CAME = ("enqueued", "requeued")
-_LEFT = ("done", "failed", "cancelled", "expired", "crashed", "lost", "purged", "unknown", "quarantined")
+_LEFT = ("done", "failed", "cancelled", "expired", "crashed", "lost", "purged", "unknown", "moved", "quarantined")
 _NEWEST_SAMPLE = 1_000_000  # microseconds old: over less, a single job would make a rate of thousands
 _OLDEST_SAMPLE = 600_000_000  # microseconds old: no worker has beaten since, and the rate says nothing of now
 

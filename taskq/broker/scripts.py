@@ -15,13 +15,17 @@ _INCLUDE = re.compile(r"^-- include (\w+)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One script as it is sent: ``keys`` and ``arguments`` are the fixed ones, by name and in order."""
+    """One script as it is sent: ``keys`` and ``arguments`` are the fixed ones, by name and in order.
+
+    ``read_only`` ones write nothing; the server knows by their flags.
+    """
 
     name: str
     source: str
     sha: str
     keys: tuple[str, ...]
     arguments: tuple[str, ...]
+    read_only: bool = False
 
     @property
     def has_session(self) -> bool:
@@ -70,7 +74,8 @@ def build(name: str, read: Callable[[str], str] = read_lua) -> Script:
     lines.append(f"local FIXED, REST = {len(keys)}, {len(arguments)}")
     lines.append(_INCLUDE.sub(lambda match: read(f"include/{match[1]}"), text))
     source = "\n".join(lines)
-    return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest(), keys, arguments)
+    sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+    return Script(name, source, sha, keys, arguments, "no-writes" in fields["Flags"].split(","))
 
 
 @cache

@@ -12,7 +12,16 @@ from typing import Generic, TypeVar
 from taskq.broker.address import Address
 from taskq.broker.call import Call, Command, ScriptCall
 from taskq.broker.connection import REPLY_TIMEOUT, Link
-from taskq.broker.failures import is_broken, is_missing_script, is_passing, reason, translate
+from taskq.broker.failures import (
+    is_broken,
+    is_crowded,
+    is_missing_script,
+    is_moved,
+    is_passing,
+    reason,
+    translate,
+    wants_certificate,
+)
 from taskq.errors import BrokerUnavailable, Indeterminate, TaskqError
 from taskq.model.job import random_token
 
@@ -79,6 +88,7 @@ class Patience:
         self._started = time.monotonic() if started is None else started
         self._pauses: Iterator[float] | None = None
         self._reached = reached
+        self._spoke = False  # the server said that it has no room
         self.sent = False
 
     @staticmethod
@@ -97,7 +107,8 @@ class Patience:
         if isinstance(error, TaskqError):
             raise error
         if not is_broken(error) and not is_passing(error):
-            raise translate(error, self._address) from None
+            raise translate(error, self._address, self._what) from None
+        self._spoke = self._spoke or is_crowded(error)
         if self._pauses is None:
             patient = self.sent or self._reached
             self._pauses = pauses(self._started + (self._limit if patient else min(self._limit, FIRST_CONTACT)))
@@ -110,12 +121,13 @@ class Patience:
         if is_passing(error):
             return translate(error, self._address)
         if self.sent:
-            hint = "" if self._reached else "; it never answered: is it behind TLS (rediss://)?"
+            hint = "" if self._reached or self._spoke else "; it never answered: is it behind TLS (rediss://)?"
             return Indeterminate(
                 f"no answer from {self._address} ({reason(error)}); the {self._what} may have run, "
                 f"repeating it with the same id is safe{hint}"
             )
-        return BrokerUnavailable(f"server {self._address} cannot be reached: {reason(error)}")
+        hint = wants_certificate(error, self._address)
+        return BrokerUnavailable(f"server {self._address} cannot be reached: {reason(error)}{hint}")
 
 
 class Flight(Generic[T]):
@@ -321,7 +333,7 @@ class Session:
             if patience is None:
                 patience = self._patience(deadline, what, started)
                 patience.sent = True
-            if is_broken(failure):
+            if is_broken(failure) or is_moved(failure):
                 self._link.close()
             pause = patience.pause_after(failure)
             failure = None

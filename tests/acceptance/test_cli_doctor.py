@@ -66,6 +66,7 @@ def test_a_server_that_evicts_is_exit_3(start_server: Make, taskq: Cli) -> None:
     assert "refuse  memory-policy" in refused.out
 
 
+@pytest.mark.fault(18)
 def test_a_worker_does_not_start_on_a_server_that_evicts(start_server: Make, taskq: Cli) -> None:
     url = start_server(maxmemory_policy="allkeys-lru").url
     refused = taskq("worker", "--pool", "thread", "-A", "apps.acceptance:app", TASKQ_URL=url)
@@ -81,12 +82,14 @@ def test_a_replica_is_refused(start_server: Make, namespace: str) -> None:
     assert f"127.0.0.1:{master.port}" in refusals(look(replica.url, namespace))["role"]
 
 
+@pytest.mark.corrupts
 def test_a_newer_schema_is_refused(server: TestServer, namespace: str) -> None:
     with server.client() as client:
         client.hset(QueueKeys(namespace, "mail").key("meta"), "schema", "99")
     assert "mail has schema '99'" in refusals(look(server.url, namespace, "mail"))["schema"]
 
 
+@pytest.mark.corrupts
 def test_the_doctor_finds_the_queues_by_itself(server: TestServer, taskq: Cli, namespace: str) -> None:
     with server.client() as client:
         client.sadd(f"{namespace}:queues", "mail")
@@ -95,6 +98,7 @@ def test_the_doctor_finds_the_queues_by_itself(server: TestServer, taskq: Cli, n
 
 
 @pytest.mark.parametrize("key", ["ready", "meta", "jobs", "wake"])
+@pytest.mark.corrupts
 def test_a_key_of_another_type_is_refused_by_name(server: TestServer, namespace: str, key: str) -> None:
     name = QueueKeys(namespace, "mail").key(key)
     with server.client() as client:
@@ -102,6 +106,7 @@ def test_a_key_of_another_type_is_refused_by_name(server: TestServer, namespace:
     assert f"{name} is a string" in refusals(look(server.url, namespace, "mail"))["keys"]
 
 
+@pytest.mark.corrupts
 def test_a_command_on_a_key_of_another_type_is_exit_3(server: TestServer, taskq: Cli, namespace: str) -> None:
     with server.client() as client:
         client.sadd(f"{namespace}:queues", "mail")
@@ -124,7 +129,7 @@ def user(start_server: Make) -> Callable[..., str]:
 
 
 def test_a_right_to_scripts_that_is_missing_is_refused(user: Callable[..., str], namespace: str) -> None:
-    text = refusals(look(user("+@all", "-evalsha"), namespace))["scripts"]
+    text = refusals(look(user("+@all", "-evalsha_ro"), namespace))["scripts"]
     assert ("bob" in text, "evalsha" in text, "s3cret" in text) == (True, True, False)
 
 

@@ -111,6 +111,12 @@ SECRETS = [
     f"unix://:{SECRET}@relative.sock",
     f"redis://user:{SECRET}@" + "h" * 300 + ":0",
     "redis://user:" + "x" * 300 + f"{SECRET}@host:0",
+    f"redis://{SECRET}@host:0",  # its colon was forgotten
+    f"redis://host?token={SECRET}",
+    f"redis://host?x=1&{SECRET}",
+    f"redis://host:0/#{SECRET}",
+    SECRET,
+    f"redis:{SECRET}",
 ]
 
 
@@ -142,6 +148,9 @@ def test_an_address_never_shows_its_password(url):
         ("redis://host", "redis://host"),
         ("redis://[::1]:6379", "redis://[::1]:6379"),
         ("redis://:p@host:1", "redis://:***@host:1"),
+        ("localhost:6379/0", "localhost:6379/0"),
+        ("unix:///tmp/a@b.sock", "unix:///tmp/a@b.sock"),
+        ("rediss://h?ssl_ca_certs=/ca.pem", "rediss://h?ssl_ca_certs=/ca.pem"),
         ("unix:///tmp/a:b.sock", "unix:///tmp/a:b.sock"),
         ("redis://user:p@host?password=x&db=1", "redis://user:***@host?password=***&db=1"),
         ("red\x1b[31mis://host", "red\ufffd[31mis://host"),
