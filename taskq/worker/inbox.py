@@ -8,8 +8,10 @@ import selectors
 import signal
 import socket
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 
 from taskq.broker.connection import Link
 from taskq.worker.wire import Wire
@@ -73,6 +75,20 @@ class Inbox:
         self._posted.append(function)
         with contextlib.suppress(BlockingIOError, OSError):  # full: the loop is about to wake; closed: it has ended
             self._wake_in.send(b"\0")
+
+    def aside(self, step: Callable[[], object]) -> Future[object]:
+        """Do ``step`` in a thread; return how it ends, which wakes the loop. Nothing waits for it at exit."""
+        ended: Future[object] = Future()
+
+        def work() -> None:
+            try:
+                ended.set_result(step())
+            except BaseException as error:  # raised by whoever asks for the result
+                ended.set_exception(error)
+            self.post(lambda: None)
+
+        threading.Thread(target=work, name="taskq-aside", daemon=True).start()
+        return ended
 
     def watch(self, link: Link | None, wire: Wire) -> None:
         """Call ``wire.receive`` when ``link`` has something; None for no more."""

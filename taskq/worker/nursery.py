@@ -10,7 +10,7 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from taskq.errors import ProtocolError
 from taskq.worker.children import Child
@@ -19,6 +19,7 @@ from taskq.worker.guard import Guard
 from taskq.worker.holdings import Holder
 from taskq.worker.options import WorkerOptions
 from taskq.worker.protocol import PROTOCOL, Frame, Hello, encode_frame
+from taskq.worker.reload import forget_compiled, stale_settings
 
 logger = logging.getLogger("taskq.worker")
 YOUNG = 2.0  # seconds: a child that dies before is replaced with growing delay
@@ -26,7 +27,8 @@ FIRST_DELAY, LONGEST_DELAY = 0.1, 10.0  # seconds
 APART_IDLE = 10.0  # seconds for which a child for suspects is kept without one
 YIELD = 1.0  # seconds that a job over its limit has to give way before its child is replaced
 TICK = 0.02  # seconds between looks at the slot tables while jobs run
-NEIGHBOURS = 10.0  # seconds that the other jobs of such a child have to end
+NEIGHBOURS = 10.0  # seconds that the other jobs of such a child have to end, or one without jobs has to exit
+RESTLESS = 5  # imports in a row that a change of the code cut short: who edits is slower than that
 
 
 class Nursery:
@@ -60,6 +62,9 @@ class Nursery:
         self._start_at = 0.0  # monotonic seconds of the next start; after young deaths
         self._delay = FIRST_DELAY
         self.first_hello: Hello | None = None
+        self._proven = False  # a child has started with the code as it is; until then only one is tried
+        self._broken = False  # the code as it is cannot be imported: nothing is started until it changes
+        self._cut_short = 0  # imports in a row that ended as the code changed
         self.outdated = False
         self.stopping = False
         self.holder: Holder | None = None  # from the moment that the broker is known
@@ -83,6 +88,8 @@ class Nursery:
         if now >= self._start_at:
             self._start_missing(now)
         for hand in hands:
+            if hand.stale and hand.ready and not (hand.feeding or hand.held or hand.retire_at):
+                hand.retire_at = now + NEIGHBOURS
             if (
                 hand.apart
                 and hand.feeding
@@ -94,9 +101,10 @@ class Nursery:
                 hand.retire_at = now + NEIGHBOURS
 
     def _start_missing(self, now: float) -> None:
-        suspects = self._dispatcher.suspects and not any(hand.apart for hand in self._dispatcher.hands)
+        apart = any(hand.apart and not hand.stale for hand in self._dispatcher.hands)
+        suspects = self._proven and self._dispatcher.suspects and not apart
         try:
-            for _ in range(self._options.children - self._regular()):
+            for _ in range(self._missing()):
                 self.start()
             if suspects:
                 self.start(apart=True)
@@ -105,14 +113,19 @@ class Nursery:
             self._start_later(now)
 
     def _start_later(self, now: float) -> None:
-        self._start_at = now + self._delay
+        self._start_at = self._dispatcher.suspects_from = now + self._delay
         self._delay = min(LONGEST_DELAY, self._delay * 2)
+
+    def _missing(self) -> int:
+        """Return how many children are to be started: of code that may not start, one at a time."""
+        return 0 if self._broken else (self._options.children if self._proven else 1) - self._regular()
 
     def _regular(self) -> int:
         """Return how many children count: not those that leave, unless a closing one still fills all its slots."""
         return sum(
             not (hand.apart or hand.retire_at or hand.doomed or (hand.closing and len(hand.held) < hand.slots))
             for hand in self._dispatcher.hands
+            if not hand.stale
         )
 
     @property
@@ -128,7 +141,7 @@ class Nursery:
         limit = math.inf
         if self._dispatcher.held or self.retiring:
             limit = now + TICK
-        if self._regular() < self._options.children:
+        if self._missing() > 0:
             limit = min(limit, max(now, self._start_at))
         for hand in hands:
             if hand.apart and hand.feeding and not hand.held and not self._dispatcher.suspects:
@@ -140,6 +153,51 @@ class Nursery:
         if hand.feeding or not hand.ready:
             hand.feeding = False
             hand.child.send(encode_frame(Frame.STOP))
+
+    def renew(self, sources: Collection[str]) -> None:
+        """Replace all children, as the app's code has changed; running jobs end where they run, without a bound.
+
+        One new child is tried. When it is ready the old ones get nothing more and hand back what they have not started;
+        if it cannot start they go on, until the code changes again.
+
+        Args:
+            sources: paths of what has changed.
+        """
+        self._proven = self._broken = False
+        self._start_at, self._delay = 0.0, FIRST_DELAY
+        self._cut_short += any(not (hand.ready or hand.doomed) for hand in self._dispatcher.hands)
+        for hand in self._dispatcher.hands:
+            hand.stale = True
+            if not hand.ready:  # it holds nothing
+                self._kill(hand)
+        forget_compiled(sources)
+        if self._cut_short >= RESTLESS:
+            logger.warning(
+                "%s changed while the app was imported, %d times in a row: does the app write it then?",
+                min(sources), self._cut_short, extra={"action": "reload_restless"},
+            )  # fmt: skip
+            self._cut_short = 0
+
+    def _approve(self, hello: Hello) -> None:
+        """Go over to the code as it is, with which a child has started."""
+        self._proven, self._cut_short = True, 0
+        stale = [hand for hand in self._dispatcher.hands if hand.stale and hand.feeding]
+        for hand in stale:
+            self._dispatcher.recall(hand)
+            self.dismiss(hand)
+        if stale:
+            logger.info("the changed code is used from here on", extra={"action": "reloaded"})
+        if self.first_hello is None:
+            self.first_hello = hello
+        elif left := stale_settings(self.first_hello, hello, chosen=bool(self._options.queues)):
+            logger.warning("the app has changed %s: start the worker again", left, extra={"action": "restart_needed"})
+
+    def _give_up(self, hand: Hand, reason: str) -> None:
+        """Start nothing more until the code changes; those that run go on with what they have imported."""
+        self._broken = hand.doomed = True
+        self._cut_short = 0
+        way = "the old code is used" if self._dispatcher.feeding else "no job is run"
+        logger.error("%s; %s until a file changes", reason, way, extra={"action": "reload_refused"})
 
     # --- listening ----------------------------------------------------------------------------------------------
 
@@ -184,7 +242,12 @@ class Nursery:
                 hand.child.send(encode_frame(Frame.LOST, [address]))
 
     def _greet(self, hand: Hand, hello: Hello) -> None:
+        if hand.stale:  # the code changed while it came: it is killed
+            return
         if hello.error:
+            if self._options.reload and not self._proven:
+                self._give_up(hand, hello.error)
+                return
             if self.first_hello is None:
                 self.first_hello = hello  # the worker ends with this reason: it is told once
                 return
@@ -201,8 +264,8 @@ class Nursery:
         self._dispatcher.tasks = hello.tasks
         hand.ready = hand.feeding = True
         hand.heard = time.monotonic()
-        if self.first_hello is None:
-            self.first_hello = hello
+        if not self._proven:
+            self._approve(hello)
         logger.info("child %d is ready", hello.pid, extra={"action": "child_ready", "child": hello.pid})
 
     # --- watching -----------------------------------------------------------------------------------------------
@@ -213,7 +276,7 @@ class Nursery:
             if hand.held:
                 self._enforce(hand, now)
                 self._dispatcher.mark_long(hand, now)
-            alone = (bool(hand.offenders) or not hand.apart) and hand.offenders.keys() >= hand.held.keys()
+            alone = bool(hand.offenders) and hand.offenders.keys() >= hand.held.keys()
             if hand.retire_at and (now >= hand.retire_at or alone) and not hand.doomed:
                 self._kill(hand)
         self._dispatcher.call_back(now)
@@ -278,6 +341,11 @@ class Nursery:
         self._dispatcher.hands.remove(hand)
         cause = f"child {child.pid} {describe(status)}"
         planned = hand.doomed or self.stopping or (status == 0 and not running and hand.ready)
+        if self._options.reload and not (self._proven or planned or hand.ready):
+            self._give_up(hand, f"{cause} before the app was imported")
+            planned = True
+        elif self._broken and hand.ready and not hand.apart:
+            self._miss_old()
         if not planned:
             logger.warning("%s", cause, extra={"action": "child_died", "child": child.pid})
         self._dispatcher.bury(hand, running, cause)
@@ -289,6 +357,18 @@ class Nursery:
             self._start_later(time.monotonic())
         elif not planned:
             self._delay = FIRST_DELAY
+
+    def _miss_old(self) -> None:
+        """One with the old code is gone, and code that cannot be imported takes its place by none."""
+        left = self._dispatcher.feeding
+        if not left:
+            self._broken = False  # one more try tells why nothing runs
+            return
+        shown = "1 child" if left == 1 else f"{left} children"
+        are = "is" if left == 1 else "are"
+        logger.warning(
+            "%s with the old code %s left until a file changes", shown, are, extra={"action": "old_child_gone"}
+        )
 
     def _unwatch(self, hand: Hand) -> None:
         with contextlib.suppress(KeyError):
