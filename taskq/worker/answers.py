@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from taskq.worker.protocol import Done, Ended, Frame, encode_frame
+
+if TYPE_CHECKING:
+    from taskq.worker.tally import Tally
 
 LINGER = 0.002  # seconds that an answer may wait for others: far below what a person or a round trip notices
 MAX_ANSWERS = 200  # in one frame: so many no-ops end within the time above
@@ -19,10 +23,13 @@ class Answers:
 
     Args:
         send: sends one frame's bytes whole, blocking while the socket is full.
+        tally: goes with the last answers that it counts, so that none is told of which may yet be lost with the child;
+            None where nobody collects it.
     """
 
-    def __init__(self, send: Callable[[bytes], None]) -> None:
+    def __init__(self, send: Callable[[bytes], None], tally: Tally | None = None) -> None:
         self._send = send
+        self._tally = tally
         self._sending = threading.Lock()  # held while a frame is cut and sent: frames leave in order and whole
         self._plain: list[int] = []
         self._ended: list[Ended] = []
@@ -66,7 +73,9 @@ class Answers:
         del self._ended[: len(ended)]
         ran = self._ran[: len(plain) + len(ended)]
         del self._ran[: len(ran)]
-        return Done(plain, ended, int(sum(ran) * 1e6))
+        last = not self._plain and not self._ended
+        tallies = self._tally.take() if self._tally is not None and last else []
+        return Done(plain, ended, int(sum(ran) * 1e6), tallies)
 
 
 def _size(answer: Ended) -> int:

@@ -27,6 +27,7 @@ class ChildOptions(msgspec.Struct, frozen=True, kw_only=True):
         max_jobs: jobs after which the child ends; 0 for no bound.
         max_memory_kib: resident memory over which the child ends after a job; 0 for no bound.
         allow_import: patterns of modules whose plain functions may be called; empty for none.
+        tally: whether what became of jobs is counted.
     """
 
     app: str
@@ -44,6 +45,7 @@ class ChildOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_jobs: int = 0
     max_memory_kib: int = 0
     allow_import: tuple[str, ...] = ()
+    tally: bool = False
 
 
 def encode_options(options: ChildOptions) -> str:

@@ -74,6 +74,7 @@ class Child:
                 max_jobs=options.max_jobs,
                 max_memory_kib=options.max_memory,
                 allow_import=options.allow_import,
+                tally=options.tally,
             )
         )
 

@@ -11,7 +11,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from taskq.broker import work, workers
 from taskq.broker.broker import Broker
@@ -20,6 +20,9 @@ from taskq.broker.work import FullSettlement, StepReply, StepRequest
 from taskq.errors import Fenced, TaskqError
 from taskq.worker.leases import Lease, ServedQueue
 from taskq.worker.wire import Post, Watch, Wire
+
+if TYPE_CHECKING:
+    from taskq.worker.metrics import Counters
 
 logger = logging.getLogger("taskq.worker")
 WAIT = 2.0  # seconds a wait for a token lasts; a lost token delays by no more
@@ -64,6 +67,7 @@ class Claims:
         self._post = post
         self._watch = watch
         self._owner = owner
+        self._counters: Counters | None = None
         self._wire: Wire
         self._wait: Wire
         self._weighted = False
@@ -74,10 +78,12 @@ class Claims:
         self._whole = False  # the present round goes by all queues
         self._to_reconcile: deque[tuple[ServedQueue, Callable[[], list[str]]]] = deque()
 
-    def open(self, broker: Broker, queues: Sequence[ServedQueue]) -> None:
-        """Connect and serve ``queues``, in the order of the options; raises what prevents it."""
-        self._wire = Wire(broker, self._post, "claims", self._watch)
-        self._wait = Wire(broker, self._post, "wait", self._watch, reply_timeout=WAIT + 3)
+    def open(self, broker: Broker, queues: Sequence[ServedQueue], counters: Counters | None = None) -> None:
+        """Connect and serve ``queues``, in the order of the options; raises what prevents it. ``counters`` count."""
+        self._counters = counters
+        self._wire = Wire(broker, self._post, "claims", self._watch, counters=counters)
+        # Where one connection went silent the other one has most likely, too; it would take 15 s more to find out.
+        self._wait = Wire(broker, self._post, "wait", self._watch, reply_timeout=WAIT + 3, silent=self._wire.renew)
         self._wire.connect()
         self._wait.connect()
         self._weighted = any(queue.choice.weight for queue in queues)
@@ -98,11 +104,16 @@ class Claims:
             queue.settling_full.append(lease)
 
     def _drop(self, lease: Lease) -> None:
+        self._count_dropped(lease)
         name = f"{lease.queue.name}/{lease.unique}"
         logger.warning(
             "job %s ended after its lease was taken away; its outcome is dropped", name,
             extra={"action": "outcome_dropped", "job": name},
         )  # fmt: skip
+
+    def _count_dropped(self, lease: Lease) -> None:
+        if self._counters is not None:
+            self._counters.drop(lease.queue.name)
 
     def release(self, lease: Lease, defer_ms: int = 0) -> None:
         """Give a job back uncounted."""
@@ -256,6 +267,7 @@ class Claims:
     def _report_stale(self, settling: list[Lease], letters: str) -> None:
         for lease, letter in zip(settling, letters, strict=False):
             if letter == "S":
+                self._count_dropped(lease)
                 name = f"{lease.queue.name}/{lease.unique}"
                 logger.info("job %s was settled by another worker", name, extra={"action": "stale", "job": name})
 

@@ -13,7 +13,8 @@ from taskq.worker.answers import Answers
 from taskq.worker.attempt import Attempt, Batch
 from taskq.worker.execution import Execution
 from taskq.worker.joblog import JobLog
-from taskq.worker.protocol import Frame, JobFrame, Jobs, encode_frame
+from taskq.worker.protocol import Ended, Frame, JobFrame, Jobs, encode_frame
+from taskq.worker.tally import Tally
 
 MEMORY_INTERVAL = 0.1  # seconds between two looks at the resident memory: one takes 20 us
 _PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
@@ -31,6 +32,7 @@ class Desk:
         answers: gets the refusals of jobs that cannot be run.
         joblog: notes them.
         send: sends one frame's bytes.
+        tally: counts them; None where nobody collects it.
         max_jobs: after so many the desk closes; 0 for no bound.
         max_memory_kib: with more resident memory the desk closes; 0 for no bound.
     """
@@ -41,6 +43,7 @@ class Desk:
         answers: Answers,
         joblog: JobLog,
         send: Callable[[bytes], None],
+        tally: Tally | None = None,
         *,
         max_jobs: int = 0,
         max_memory_kib: int = 0,
@@ -51,6 +54,7 @@ class Desk:
         self._answers = answers
         self._joblog = joblog
         self._send = send
+        self._tally = tally
         self._max_jobs = max_jobs
         self._tickets = itertools.count(1)
         self._max_memory_kib = max_memory_kib
@@ -73,7 +77,7 @@ class Desk:
             frame, batch = entry
             attempt = self._execution.prepare(frame, batch)
             if attempt.refusal is not None:
-                self._answers.add(frame.handle, attempt.refusal, 0.0, batch.arrived)
+                self._answer(attempt, attempt.refusal, batch.arrived)
                 self._joblog.refused(attempt, attempt.refusal)
             elif not self._max_jobs:
                 return attempt
@@ -107,8 +111,13 @@ class Desk:
                 kept.append(entry)
                 continue
             attempt = self._execution.prepare(frame, batch)
-            self._answers.add(frame.handle, self._execution.cancelled(attempt), 0.0, now)
+            self._answer(attempt, self._execution.cancelled(attempt), now)
         self.pending.extendleft(reversed(kept))
+
+    def _answer(self, attempt: Attempt, ended: Ended, now: float) -> None:
+        if self._tally is not None:
+            self._tally.note(attempt, ended)
+        self._answers.add(attempt.frame.handle, ended, 0.0, now)
 
     def _drain(self) -> list[tuple[JobFrame, Batch]]:
         entries = []

@@ -11,13 +11,20 @@ import time
 from collections import deque
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from taskq.broker.work import FullSettlement
 from taskq.errors import ProtocolError
+from taskq.model.signing import Signer
 from taskq.worker import verdicts
 from taskq.worker.children import Child
 from taskq.worker.claims import Claims
 from taskq.worker.leases import Lease, ServedQueue
 from taskq.worker.protocol import DEFERRED, Done, Ended, Frame, JobFrame, Jobs, TaskInfo, encode_frame
+from taskq.worker.tally import OUTCOMES
+
+if TYPE_CHECKING:
+    from taskq.worker.metrics import Counters
 
 logger = logging.getLogger("taskq.worker")
 LOOKAHEAD_US = 5_000  # of work that a child holds beyond what it runs: hides the hop to the supervisor
@@ -50,6 +57,7 @@ class Hand:
         born: monotonic seconds of its start.
         retire_at: monotonic seconds of its kill, if it does not end by itself; 0 for none.
         writing: the loop waits for room in its socket.
+        stale: the app's code has changed since its start: it is replaced once a child with the new code is ready.
     """
 
     child: Child
@@ -67,6 +75,7 @@ class Hand:
     born: float = field(default_factory=time.monotonic)
     retire_at: float = 0.0
     writing: bool = False
+    stale: bool = False
 
     @property
     def slots(self) -> int:
@@ -98,18 +107,22 @@ class Dispatcher:
     Args:
         claims: settles and releases.
         worker: the worker's id, for records.
+        counters: count what became of jobs; None where nobody collects them.
     """
 
-    def __init__(self, claims: Claims, worker: str) -> None:
+    def __init__(self, claims: Claims, worker: str, counters: Counters | None = None) -> None:
         self._claims = claims
+        self._counters = counters
         self._worker = worker
         self._handle = 0
         self.hands: list[Hand] = []
         self.pending: deque[Lease] = deque()
         self.suspects: deque[Lease] = deque()
         self.tasks: Mapping[str, TaskInfo] = {}
+        self.signer: Signer | None = None
         self.held_back = False  # the lease is not renewed: start nothing
         self.stopping = False
+        self.suspects_from = 0.0  # monotonic seconds; before that no child is started, after some that failed
 
     # --- claiming -----------------------------------------------------------------------------------------------
 
@@ -118,16 +131,26 @@ class Dispatcher:
         if self.stopping or self.held_back:
             return 0, 0
         room = -len(self.pending)
-        feedable = False
         ahead = 0.0
         for hand in self.hands:
             if hand.feeding and not hand.apart:
-                feedable = True
                 room += hand.target() - len(hand.held)
                 if hand.mean_us is not None:
                     ahead += hand.slots * PREFETCH_US / max(hand.mean_us, 1.0)
-        apart = 0 if self.suspects or any(hand.apart and hand.held for hand in self.hands) else 1
-        return (max(0, room + min(PREFETCH_JOBS, int(ahead))) if feedable else 0), apart
+        busy = self.suspects or any(h.apart and h.held and not h.stale for h in self.hands)
+        apart = 0 if busy or not self._may_run_suspects(time.monotonic()) else 1
+        return (max(0, room + min(PREFETCH_JOBS, int(ahead))) if self.feeding else 0), apart
+
+    @property
+    def feeding(self) -> int:
+        """How many children get new jobs, without those for suspects."""
+        return sum(hand.feeding and not hand.apart for hand in self.hands)
+
+    def _may_run_suspects(self, now: float) -> bool:
+        """Whether their child is there or can be started: another one has imported the same code."""
+        if any(h.apart and not h.stale and not h.doomed for h in self.hands):
+            return True
+        return now >= self.suspects_from and any(h.ready and not h.stale for h in self.hands)
 
     def add(self, leases: Iterable[Lease]) -> None:
         """Take claimed jobs."""
@@ -197,6 +220,8 @@ class Dispatcher:
             settle(release(handle))
         for ended in done.ended:
             self._judge(release(ended.handle), ended)
+        if self._counters is not None:
+            self._counters.merge(done.tallies)
         count = len(done.plain) + len(done.ended)
         if count:
             mean = done.run_us / count
@@ -258,7 +283,7 @@ class Dispatcher:
         for source in (self.pending, self.suspects):
             for lease in [item for item in source if item.queue.name == queue and item.unique in modes]:
                 source.remove(lease)
-                self._claims.settle(lease, verdicts.revoked(lease, self._worker, now_us))
+                self._end(lease, verdicts.revoked(lease, self._worker, now_us, self.signer))
         for hand in self.hands:
             running = {handle for handle, _, _ in hand.child.table.running()}
             chosen = [
@@ -281,17 +306,24 @@ class Dispatcher:
         now_us = round(time.monotonic() * 1_000_000) + self._claims.offset_us
         for handle, lease in hand.held.items():
             how = hand.offenders.get(handle)
+            about = (self._worker, now_us, self.signer)
             if how == "revoked":
-                self._claims.settle(lease, verdicts.revoked(lease, self._worker, now_us))
+                self._end(lease, verdicts.revoked(lease, *about))
             elif how is not None:
-                self._claims.settle(lease, verdicts.over_limit(lease, float(how), self.tasks, self._worker, now_us))
+                self._end(lease, verdicts.over_limit(lease, float(how), self.tasks, *about))
             elif handle not in running or hand.doomed:
                 self._claims.release(lease)
             else:
                 name = f"{lease.queue.name}/{lease.unique}"
                 logger.error("job %s crashed: %s", name, cause, extra={"action": "job_crashed", "job": name})
-                self._claims.settle(lease, verdicts.crashed(lease, cause))
+                self._end(lease, verdicts.crashed(lease, cause, self.signer))
         hand.held.clear()
+
+    def _end(self, lease: Lease, settlement: FullSettlement) -> None:
+        """Settle a job that no child answers for."""
+        if self._counters is not None:
+            self._counters.count(lease, OUTCOMES[settlement.verdict], self.tasks)
+        self._claims.settle(lease, settlement)
 
     def forget(self, queue: ServedQueue) -> None:
         """Drop what has not started of a queue whose lease is gone: it has other owners."""
@@ -324,5 +356,15 @@ class Dispatcher:
     def release_pending(self) -> None:
         """Give back what no child has seen."""
         for source in (self.pending, self.suspects):
-            while source:
-                self._claims.release(source.popleft())
+            self._release(source)
+
+    def release_stranded(self, now: float) -> None:
+        """Give back what no child here takes: how long that lasts nobody knows, and other workers may have one."""
+        if self.pending and not self.feeding:
+            self._release(self.pending)
+        if self.suspects and not self._may_run_suspects(now):
+            self._release(self.suspects)
+
+    def _release(self, source: deque[Lease]) -> None:
+        while source:
+            self._claims.release(source.popleft())

@@ -48,6 +48,7 @@ class Pulse:
         stepped: when a claim was last answered; 0 for never.
         short_since: since when there are fewer children than wanted; 0 while all are up.
         claiming_since: since when jobs are wanted without a break; 0 while none are.
+        alarm: why jobs are in danger at the server; empty where they are not.
     """
 
     wanted: int
@@ -55,6 +56,7 @@ class Pulse:
     stepped: float = 0.0
     short_since: float = 0.0
     claiming_since: float = 0.0
+    alarm: str = ""
 
     def turn(self, now: float, up: int, *, claiming: bool) -> None:
         """Note one turn of the loop: how many children are up, and whether jobs are wanted."""
@@ -80,7 +82,9 @@ class Pulse:
         if now - renewed > limit:
             return f"the lease was not renewed for {now - renewed:.1f} s: the server does not answer"
         quiet = now - max(self.stepped, self.claiming_since) if self.claiming_since else 0.0
-        return f"slots are free, and no claim was answered for {quiet:.0f} s" if quiet > STUCK else ""
+        if quiet > STUCK:
+            return f"slots are free, and no claim was answered for {quiet:.0f} s"
+        return f"jobs are in danger: {self.alarm}" if self.alarm else ""
 
     def report(self, now: float, state: str, renewed: float, limit: float) -> dict[str, Any]:
         """Return what is told; arguments as of ``trouble``."""

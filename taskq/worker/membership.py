@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from taskq.broker import doctor, workers
+from taskq.broker import acl, doctor, workers
 from taskq.broker.broker import Broker
 from taskq.broker.session import FIRST_CONTACT, reply_timeout
 from taskq.broker.workers import LeaseTimes
@@ -28,6 +28,8 @@ def examine(broker: Broker, names: Sequence[str]) -> None:
         if finding.level == "warn" and not (broker.address.revive and finding.name == "memory-limit"):
             logger.warning("%s", finding.text, extra={"action": "doctor", "check": finding.name})
     doctor.refuse(findings)
+    for probe in acl.probes(broker.keys(names[0])) if names else ():
+        broker.read(probe)  # a user without a worker's rights is refused here, not with the first job in its hands
 
 
 def register(broker: Broker, queues: Sequence[ServedQueue], times: LeaseTimes) -> None:

@@ -48,6 +48,8 @@ class WorkerOptions:
         job_logs: whether start and success are logged.
         drain: exit 0 once every queue is empty and nothing runs.
         allow_import: patterns of modules whose plain functions may be called; empty for none.
+        tally: whether the children count what became of jobs, for metrics.
+        reload: whether children are replaced when a source of the app changes.
     """
 
     app: str
@@ -65,6 +67,8 @@ class WorkerOptions:
     job_logs: bool = True
     drain: bool = False
     allow_import: tuple[str, ...] = ()
+    tally: bool = False
+    reload: bool = False
     sys_path: str = field(default="")
 
     def __post_init__(self) -> None:

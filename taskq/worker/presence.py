@@ -24,6 +24,9 @@ class Presence:
         card: returns what it says of itself.
         about: what news of it carry beside kind, id and time: pool and queues.
         ttl: seconds that the card outlives the last beat.
+
+    Attributes:
+        offset: seconds: the server's clock minus the monotonic one, as of the last beat.
     """
 
     def __init__(
@@ -34,12 +37,12 @@ class Presence:
         self._card = card
         self._about = about
         self._ttl_ms = round(ttl * 1000)
-        self._offset = 0.0  # seconds: the server's clock minus the monotonic one
+        self.offset = 0.0
         self._told = False
 
     def beat(self, session: Session, now_us: int) -> None:
         """Sign in anew, at the server's time ``now_us``; raises as ``Session.read``."""
-        self._offset = now_us / 1e6 - time.monotonic()
+        self.offset = now_us / 1e6 - time.monotonic()
         now = now_us // 1_000_000
         self._write_card(session)
         session.read(workers.sign_in(self._namespace, self._worker, now))
@@ -87,7 +90,7 @@ class Presence:
         session.read(workers.write_card(self._namespace, self._worker, text, self._ttl_ms), deadline)
 
     def _announce(self, session: Session, kind: str, worker: str, **more: object) -> None:
-        at = round(self._offset + time.monotonic(), 6)
+        at = round(self.offset + time.monotonic(), 6)
         news = {"kind": kind, "worker": worker, "at": at, **more}
         try:
             session.read(workers.announce(self._namespace, news), SOON)

@@ -77,12 +77,29 @@ class Ended(msgspec.Struct, array_like=True, frozen=True):
     follow_ups: list[tuple[str, str, int, bytes]] = []
 
 
+class JobTally(msgspec.Struct, array_like=True, frozen=True):
+    """Jobs of one queue, task and outcome: how many, how long they waited and ran; see ``worker.tally.Sums``."""
+
+    queue: str
+    task: str
+    outcome: str
+    jobs: int
+    waits: list[int]
+    waited: float
+    runs: list[int]
+    ran: float
+
+
 class Done(msgspec.Struct, array_like=True, frozen=True):
-    """Ended jobs: handles that succeeded without a record, the others, and the microseconds that all of them ran."""
+    """Ended jobs: handles that succeeded without a record, the others, and the microseconds that all of them ran.
+
+    ``tallies`` say the same in numbers, where somebody collects them.
+    """
 
     plain: list[int]
     ended: list[Ended]
     run_us: int
+    tallies: list[JobTally] = []
 
 
 class Holding(msgspec.Struct, array_like=True, frozen=True):
@@ -127,6 +144,11 @@ class Hello(msgspec.Struct, frozen=True):
     ttl: float = 25.0
     tasks: dict[str, TaskInfo] = {}
     queues: list[tuple[str, str, int]] = []
+    signing_key: list[str] = []
+    require_signed: bool = False
+
+    def __repr__(self) -> str:  # what is in it opens the server and signs jobs
+        return f"<{type(self).__name__} of {self.pid}>"
 
 
 _encoder = msgspec.msgpack.Encoder()

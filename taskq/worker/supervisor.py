@@ -8,21 +8,23 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taskq import embedded
 from taskq.broker.address import parse_url
 from taskq.broker.broker import Broker
 from taskq.broker.work import StepReply
-from taskq.broker.workers import Beat, LeaseTimes
+from taskq.broker.workers import LeaseTimes
 from taskq.errors import ConfigError, WorkerError
 from taskq.model.job import random_token
+from taskq.model.signing import Signer
 from taskq.version import VERSION
 from taskq.worker import membership
 from taskq.worker.card import encode_card
 from taskq.worker.claims import Claims
 from taskq.worker.control import Control
 from taskq.worker.dispatch import Dispatcher
+from taskq.worker.fence import Fence
 from taskq.worker.health import HealthSocket, Pulse
 from taskq.worker.heartbeat import Heartbeat
 from taskq.worker.holdings import Holder
@@ -36,21 +38,28 @@ from taskq.worker.pidfile import Pidfile
 from taskq.worker.presence import Presence
 from taskq.worker.protocol import Hello
 from taskq.worker.reaper import Reaper
+from taskq.worker.reload import Watch
+from taskq.worker.upkeep import Upkeep
+from taskq.worker.vigil import Vigil
+from taskq.worker.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from taskq.worker.metrics import Meter, Show
 
 logger = logging.getLogger("taskq.worker")
 BOOT_TIMEOUT = 60.0  # seconds for the first child's import of the app
 LAST_WORDS = 5.0  # seconds to say what is settled when the server does not answer
 CARD_BEATS = 4  # beats that a worker's card outlives it
-SELF_FENCE = 0.8  # share of the lease after which an unrenewed worker starts nothing new
 
 
-def run(options: WorkerOptions, health_socket: str | None = None, pidfile: str = "") -> int:
+def run(options: WorkerOptions, health_socket: str | None = None, pidfile: str = "", show: Show | None = None) -> int:
     """Run a worker until it is stopped.
 
     Args:
         options: the worker's.
         health_socket: where it tells how it is; None for the usual place, empty for nowhere.
         pidfile: holds its process id while it runs; empty for none.
+        show: shows its metrics; None where nobody collects them.
 
     Returns:
         The exit code: 0 after a graceful stop.
@@ -58,7 +67,7 @@ def run(options: WorkerOptions, health_socket: str | None = None, pidfile: str =
     Raises:
         TaskqError: if it cannot start; one line says why.
     """
-    return Supervisor(options, health_socket, pidfile).run()
+    return Supervisor(options, health_socket, pidfile, show).run()
 
 
 class _StoppedEarly(Exception):
@@ -68,7 +77,9 @@ class _StoppedEarly(Exception):
 class Supervisor:
     """The loop that joins the parts: children on one side, the broker on the other."""
 
-    def __init__(self, options: WorkerOptions, health_socket: str | None = "", pidfile: str = "") -> None:
+    def __init__(
+        self, options: WorkerOptions, health_socket: str | None = "", pidfile: str = "", show: Show | None = None
+    ) -> None:
         self.options = options
         self.id = f"{options.name or socket.gethostname()}.{os.getpid()}.{random_token(6)}"
         self._inbox = Inbox()
@@ -78,8 +89,11 @@ class Supervisor:
         self._killed = False
         self._quit = False
         self._booted = False
+        self._watchdog = Watchdog()
         self._claims = Claims(self.post, self._inbox.watch, self)
-        self._dispatcher = Dispatcher(self._claims, self.id)
+        self._meter = self._make_meter(show) if show is not None else None
+        self._counters = self._meter.counters if self._meter is not None else None
+        self._dispatcher = Dispatcher(self._claims, self.id, self._counters)
         self._nursery = Nursery(options, self._dispatcher, self._inbox.selector, self.id, VERSION, self.post)
         self._control = Control(self.post, self._inbox.watch, self.id, self.obey)
         self._pulse = Pulse(options.children)
@@ -87,9 +101,13 @@ class Supervisor:
         self._health_path = health_socket
         self._pidfile = Pidfile(pidfile)
         self._notifier = Notifier()
+        self._watch: Watch | None = None
         self._broker: Broker | None = None
         self._heartbeat: Heartbeat
+        self._fence: Fence
         self._reaper: Reaper
+        self._upkeep: Upkeep
+        self._vigil: Vigil
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -110,28 +128,35 @@ class Supervisor:
         self._pidfile.check()
         self._notifier = Notifier.take(os.environ)
         self._health.open(self._health_path, self.id)
+        if self._meter is not None:
+            self._meter.start()
+        if self.options.reload:
+            self._watch = Watch(self.options.app, self.options.sys_path, self.post, self._nursery.renew)
         self._nursery.start()
         hello = self._first_hello()
         address = parse_url(hello.url) if hello.url else embedded.address()
         broker = self._broker = Broker(address, hello.namespace)
+        broker.signer = self._dispatcher.signer = Signer.of(
+            hello.namespace, hello.signing_key, required=hello.require_signed
+        )
         self._nursery.holder = Holder(broker)
         times = self.options.times or LeaseTimes(hello.beat, hello.ttl)
         queues = [ServedQueue(choice, broker.keys(choice.name), self.id) for choice in self._choices(hello)]
-        membership.examine(broker, [queue.name for queue in queues])
-        membership.register(broker, queues, times)
-        self._claims.open(broker, queues)
+        self._aside(lambda: membership.examine(broker, [queue.name for queue in queues]))
+        self._aside(lambda: membership.register(broker, queues, times))
+        self._claims.open(broker, queues, self._counters)
         self._control.open(broker)
-        self._heartbeat = Heartbeat(
-            broker,
-            queues,
-            times,
-            self._beaten,
-            lambda queue, worker: self.post(lambda: self.fenced(queue, worker)),
-            self._presence(broker.namespace, times),
-        )
+        if self._meter is not None:
+            self._meter.open(broker, [queue.keys for queue in queues])
         self._reaper = Reaper(broker, times, lambda: self.post(self._claims.look))
+        self._upkeep = upkeep = Upkeep(self.id, self._claims, self._dispatcher, self._reaper, self.post)
+        presence = self._presence(broker.namespace, times)
+        self._heartbeat = Heartbeat(broker, queues, times, upkeep.beaten, upkeep.lost, presence)
+        self._fence = Fence(self._heartbeat, self._dispatcher, self._claims)
+        self._vigil = Vigil(broker, times.beat, time.monotonic(), self._inbox.aside)
         self._reaper.start()
         self._heartbeat.start()
+        self._watchdog.start()
         self._pidfile.write()
         self._booted = True
         self._notifier.ready(self.state)
@@ -146,19 +171,36 @@ class Supervisor:
         while self._nursery.first_hello is None:
             if self._inbox.signals:
                 raise _StoppedEarly
-            if time.monotonic() > deadline:
+            if self.options.reload:
+                self._nursery.keep(time.monotonic())  # one that cannot start has said why, and waits for a change
+            elif time.monotonic() > deadline:
                 raise WorkerError(f"the app {self.options.app!r} was not imported within {BOOT_TIMEOUT:.0f} s")
-            if not self._dispatcher.hands:
+            elif not self._dispatcher.hands:
                 raise WorkerError(f"the child process died while it imported {self.options.app!r}")
             self._wait(0.5)
         if self._nursery.first_hello.error:
             raise ConfigError(self._nursery.first_hello.error)
         return self._nursery.first_hello
 
+    def _aside(self, step: Callable[[], None]) -> None:
+        """Do what waits for the server in a thread, while the loop hears signals and tells how it is."""
+        ended = self._inbox.aside(step)
+        while not ended.done():
+            if self._inbox.signals:
+                raise _StoppedEarly
+            self._wait(0.5)
+        ended.result()
+
     def _choices(self, hello: Hello) -> list[QueueChoice]:
         if self.options.queues:
             return list(self.options.queues)
         return [QueueChoice(name) for name, _, _ in hello.queues] or [QueueChoice("default")]
+
+    def _make_meter(self, show: Show) -> Meter:
+        from taskq.worker.metrics import Meter
+
+        slots = self.options.children * self.options.slots
+        return Meter(show, self._report, lambda: self._dispatcher.hands, lambda: self._dispatcher.tasks, slots)
 
     def _presence(self, namespace: str, times: LeaseTimes) -> Presence:
         about = {"pool": self.options.pool, "queues": [queue.name for queue in self._claims.queues]}
@@ -170,6 +212,7 @@ class Supervisor:
             "children": self.options.children, "slots": self.options.slots,
             "queues": [queue.name for queue in self._claims.queues],
             "started": round(self._started), "version": VERSION, "state": self.state, "heard": self._control.heard,
+            "outage": self._fence.outage,
         }  # fmt: skip
         return encode_card(fields, self._dispatcher.hands, self._claims.offset_us)
 
@@ -182,10 +225,12 @@ class Supervisor:
             self._nursery.keep(now)
             if self._dispatcher.held or self._nursery.retiring:
                 self._nursery.watch(now)
-            self._check_lease(now)
+            self._fence.check(now)
+            self._vigil.tick(now)
             self._control.tick(now)
             if self._paused:
                 self._dispatcher.release_pending()
+            self._dispatcher.release_stranded(now)
             self._claims.pump(now)
             if self.options.drain and not self._stop_by and self._claims.drained and not self._dispatcher.holds_any:
                 self._begin_stop(now)
@@ -199,37 +244,26 @@ class Supervisor:
             self._wait(min(limit, self._notifier.deadline()) - time.monotonic())
 
     def _wait(self, seconds: float) -> None:
+        self._watchdog.turn()
         self._inbox.wait(seconds)
         if self._inbox.child_ended:
             self._inbox.child_ended = False  # before reaping: one that ends meanwhile is seen now or the next time
             self._nursery.reap()
 
     def _feel(self, now: float) -> None:
-        up = sum(hand.feeding and not hand.apart for hand in self._dispatcher.hands)
-        self._pulse.turn(now, up, claiming=self.wanted()[0] > 0)
+        self._pulse.alarm = self._vigil.alarm
+        self._pulse.turn(now, self._dispatcher.feeding, claiming=self.wanted()[0] > 0)
         self._health.tick(now)
         self._notifier.tick(now, lambda: self._report()["reason"] or self.state)
 
     def _report(self) -> dict[str, Any]:
-        beat = (self._heartbeat.acknowledged, SELF_FENCE * self._heartbeat.times.ttl) if self._booted else (0.0, 0.0)
+        beat = (self._heartbeat.acknowledged, self._fence.limit) if self._booted else (0.0, 0.0)
         about = {"worker": self.id, "pid": os.getpid(), "pool": self.options.pool, "jobs": self._dispatcher.held}
         return about | self._pulse.report(time.monotonic(), self.state if self._booted else "starting", *beat)
 
     def post(self, function: Callable[[], None]) -> None:
         """Run ``function`` in the loop; any thread may call this."""
         self._inbox.post(function)
-
-    def _check_lease(self, now: float) -> None:
-        late = now - self._heartbeat.acknowledged > SELF_FENCE * self._heartbeat.times.ttl
-        if late and not self._dispatcher.held_back:
-            logger.warning(
-                "the lease could not be renewed: no job is started until it is", extra={"action": "held_back"}
-            )
-            for hand in self._dispatcher.hands:
-                self._dispatcher.recall(hand)
-        elif self._dispatcher.held_back and not late:
-            self._claims.look()
-        self._dispatcher.held_back = late
 
     def wanted(self) -> tuple[int, int]:
         """Return how many jobs and how many suspects may be claimed now."""
@@ -242,67 +276,15 @@ class Supervisor:
     def noticed(self, queue: ServedQueue, reply: StepReply) -> None:
         """Do the chores that a reply tells of."""
         self._pulse.stepped = time.monotonic()
-        self._do_chores(queue, reply.ended, reply.outbox, reply.revoked)
-
-    def _beaten(self, queue: ServedQueue, beat: Beat) -> None:
-        for worker in beat.over:
-            if worker != queue.worker:
-                self._reaper.reap(queue.name, worker)
-        worker = queue.worker
-        self.post(lambda: self._compare(queue, worker, beat.held))
-        if beat.ended or beat.outbox or beat.revoked:
-            self.post(lambda: self._do_chores(queue, beat.ended, beat.outbox, beat.revoked))
-
-    def _compare(self, queue: ServedQueue, worker: str, held: int) -> None:
-        """Look for jobs that the server leased to this worker in a reply that never came, or came too late.
-
-        Under load the counts differ by what is on its way; that costs one call in two beats and gives nothing back.
-        """
-        if queue.fenced or queue.worker != worker:
-            return
-        equal = held == len(self._dispatcher.ids(queue)) + len(queue.unsaid())
-        queue.mismatches = 0 if equal else queue.mismatches + 1
-        if queue.mismatches >= 2:
-            queue.mismatches = 0
-            self._claims.reconcile(queue, lambda: self._dispatcher.ids(queue))
+        self._upkeep.do_chores(queue, reply.ended, reply.outbox, reply.revoked)
 
     def reconciled(self, queue: ServedQueue, given_back: int, lost: list[str]) -> None:
         """Hear what a comparison with the server has found."""
-        if given_back:
-            logger.warning(
-                "queue %s: %d jobs were leased to this worker without its knowledge, and are given back",
-                queue.name, given_back, extra={"action": "reconciled", "queue": queue.name, "jobs": given_back},
-            )  # fmt: skip
-            self._claims.look()
-        if lost:
-            self._dispatcher.drop_waiting(queue, set(lost))
-
-    def _do_chores(self, queue: ServedQueue, ended: int, outbox: int, revoked: int) -> None:
-        if ended:
-            self._reaper.finish(queue.name)
-        if outbox:
-            self._reaper.relay(queue.name)
-        if revoked:
-            self._reaper.read_revoked(
-                queue.name, lambda modes: self.post(lambda: self._dispatcher.drop_revoked(queue.name, modes))
-            )
+        self._upkeep.reconciled(queue, given_back, lost)
 
     def fenced(self, queue: ServedQueue, worker: str) -> None:
-        """Take a new id for a queue whose lease is gone; what has not started is forgotten, it has other owners."""
-        if queue.fenced or queue.worker != worker:  # the beat and the step both hear of one end, maybe seconds apart
-            return
-        queue.fenced = True
-        fresh = f"{self.id}.{random_token(4)}"
-        logger.error(
-            "the lease on queue %s was taken away; going on as %s", queue.name, fresh,
-            extra={"action": "fenced", "queue": queue.name, "worker": queue.worker},
-        )  # fmt: skip
-        self._dispatcher.forget(queue)
-        self._reaper.register(queue, fresh, lambda: self.post(lambda: self._rejoin(queue, fresh)))
-
-    def _rejoin(self, queue: ServedQueue, worker: str) -> None:
-        queue.start_over(worker)
-        self._claims.look()
+        """Hear that the lease of ``worker`` on a queue is gone."""
+        self._upkeep.fenced(queue, worker)
 
     # --- orders -------------------------------------------------------------------------------------------------
 
@@ -385,7 +367,12 @@ class Supervisor:
         self._reaper.stop(left(deadline))
 
     def _close(self) -> None:
+        self._watchdog.stop()
+        if self._watch is not None:
+            self._watch.close()
         self._health.close()
+        if self._meter is not None:
+            self._meter.close()
         self._pidfile.remove()
         self._nursery.kill_all()
         self._nursery.close()

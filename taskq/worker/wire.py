@@ -7,14 +7,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taskq.broker.broker import Broker
 from taskq.broker.call import Call
 from taskq.broker.connection import Link
-from taskq.broker.failures import is_broken, is_missing_script, is_passing, reason, translate
+from taskq.broker.failures import is_broken, is_missing_script, is_moved, is_passing, reason, translate
 from taskq.broker.session import FIRST_PAUSE, LONGEST_PAUSE
 from taskq.errors import TaskqError
+
+if TYPE_CHECKING:
+    from taskq.worker.metrics import Counters
 
 logger = logging.getLogger("taskq.worker")
 
@@ -34,14 +37,27 @@ class Wire:
         name: for the log.
         watch: is told of a new socket to wait for, and of None before it is closed.
         reply_timeout: seconds after which an unanswered call is sent again over a new connection.
+        counters: count its calls; None where nobody collects them.
+        silent: is told in the loop that the connection was given up since the server said nothing.
     """
 
-    def __init__(self, broker: Broker, post: Post, name: str, watch: Watch, reply_timeout: float = 15.0) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        post: Post,
+        name: str,
+        watch: Watch,
+        reply_timeout: float = 15.0,
+        counters: Counters | None = None,
+        silent: Callable[[], None] = lambda: None,
+    ) -> None:
         self._broker = broker
         self._post = post
         self._name = name
         self._watch = watch
         self._reply_timeout = reply_timeout
+        self._counters = counters
+        self._silent = silent
         self._link: Link | None = None
         self._connecting = False
         self._closed = False
@@ -116,6 +132,8 @@ class Wire:
             return
         self._pause = FIRST_PAUSE
         self._unproven = False
+        if self._counters is not None and self._overdue_at:
+            self._counters.answered(time.monotonic() - self._overdue_at + self._reply_timeout)
         answer = self._answer
         self._forget_call()
         if answer is not None:
@@ -128,8 +146,12 @@ class Wire:
             self._broken(error)
         elif is_passing(error):
             self._again_at = time.monotonic() + self._next_pause()
+            self._count("busy")
+            if is_moved(error):
+                self.drop_link()
             logger.warning("%s: server is not ready: %s", self._name, error, extra={"action": "broker_busy"})
         else:
+            self._count("refused")
             refuse = self._refuse
             self._forget_call()
             if refuse is not None:
@@ -138,11 +160,16 @@ class Wire:
     def _broken(self, error: Exception) -> None:
         self.drop_link()
         if not self._closed:
+            self._count("lost")
             logger.warning(
                 "%s: connection to %s lost (%s), reconnecting", self._name, self._broker.address, reason(error),
                 extra={"action": "broker_lost"},
             )  # fmt: skip
             self._connect()
+
+    def _count(self, kind: str) -> None:
+        if self._counters is not None:
+            self._counters.failed(kind)
 
     def _forget_call(self) -> None:
         self._pack = self._answer = self._refuse = None
@@ -159,6 +186,7 @@ class Wire:
             self._send(by_source=False)
         elif self._answer is not None and self._link is not None and self._overdue_at and now >= self._overdue_at:
             self._broken(TimeoutError(f"no reply for {self._reply_timeout:.0f} s"))
+            self._silent()
 
     def deadline(self) -> float:
         """Return the monotonic time at which ``tick`` has something to do; 0 for none."""
@@ -187,6 +215,7 @@ class Wire:
                 link.connect()
             except Exception:
                 link.close()
+                self._count("unreachable")
                 time.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
             else:
@@ -204,6 +233,11 @@ class Wire:
         logger.info("%s: connected to %s", self._name, self._broker.address, extra={"action": "broker_connected"})
         if self._answer is not None:
             self._send(by_source=False)
+
+    def renew(self) -> None:
+        """Use another connection from the next call on; one that is under way waits for its answer."""
+        if not self.busy:
+            self.drop_link()
 
     def drop_link(self) -> None:
         """Close the connection; a call in flight is sent again over the next one."""

@@ -69,6 +69,8 @@ class Stack:
         own = self.folder / f"tmp-{len(self.processes)}"
         own.mkdir()
         found = {"PATH": os.environ["PATH"], "TMPDIR": str(own), "PYTHONUNBUFFERED": "1", **service.environment}
+        if "TASKQ_METRICS_PORT" in found:  # containers have an address each
+            found |= {"TASKQ_METRICS_PORT": "0", "TASKQ_METRICS_HOST": "127.0.0.1"}
         if "TASKQ_URL_FILE" in found:
             secret = self.folder / "taskq-url"
             secret.write_text(self.url + "\n")

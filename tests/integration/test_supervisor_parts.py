@@ -20,9 +20,9 @@ from taskq.broker.work import wait
 from taskq.worker.claims import Claims
 from taskq.worker.dispatch import Dispatcher, Hand
 from taskq.worker.leases import Lease, ServedQueue
-from taskq.worker.options import QueueChoice, WorkerOptions
+from taskq.worker.options import QueueChoice
 from taskq.worker.protocol import MAX_FRAME
-from taskq.worker.supervisor import Supervisor
+from taskq.worker.upkeep import Upkeep
 from taskq.worker.wire import Wire
 
 
@@ -31,17 +31,15 @@ def served(worker: str) -> ServedQueue:
 
 
 def test_the_news_of_an_end_that_was_heard_before_does_not_end_the_new_lease() -> None:
-    supervisor = Supervisor(WorkerOptions(app="none"))
-    supervisor._reaper = SimpleNamespace(register=lambda *_: None)  # type: ignore[assignment]
+    reaper: Any = SimpleNamespace(register=lambda *_: None)
+    claims = Claims(lambda _: None, lambda *_: None, SimpleNamespace())  # type: ignore[arg-type]
+    upkeep = Upkeep("w", claims, Dispatcher(claims, "w"), reaper, lambda _: None)
     queue = served("old")
-    try:
-        supervisor.fenced(queue, "old")
-        assert queue.fenced
-        queue.start_over("new")
-        supervisor.fenced(queue, "old")
-        assert not queue.fenced
-    finally:
-        supervisor._close()
+    upkeep.fenced(queue, "old")
+    assert queue.fenced
+    queue.start_over("new")
+    upkeep.fenced(queue, "old")
+    assert not queue.fenced
 
 
 def test_jobs_that_together_exceed_a_frame_travel_in_several() -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from taskq.worker.holdings import Keepers
     from taskq.worker.joblog import JobLog
     from taskq.worker.link import Link
+    from taskq.worker.tally import Tally
 
 TICK = 0.002  # seconds between two looks at answers, backlog and limits while there is work; idle children sleep
 RECEIVE = 1 << 20  # bytes a read
@@ -44,6 +45,7 @@ class Parts:
     joblog: JobLog
     table: SlotTable
     keepers: Keepers
+    tally: Tally | None = None
 
 
 class Slot:
@@ -264,6 +266,8 @@ class Pool(ABC):
         attempt.known.observe(seconds)
         ended = parts.execution.settle(attempt, slot.index, started, finished)
         parts.table.finish(slot.index, handle)
+        if parts.tally is not None:
+            parts.tally.note(attempt, ended, started, seconds)
         self._answers.add(handle, ended, seconds, finished)
         parts.joblog.ended(attempt, ended, seconds)
         parts.execution.after(attempt, ended, within)

@@ -1,0 +1,63 @@
+"""Looks at the server's settings now and then, as somebody may change them under a worker that runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Final
+
+from taskq.broker import doctor
+from taskq.broker.broker import Broker
+from taskq.broker.session import FIRST_CONTACT, reply_timeout
+from taskq.errors import TaskqError
+
+logger = logging.getLogger("taskq.worker")
+BEATS: Final = 12  # heartbeats between two looks: a minute at the default of 5 s
+Aside = Callable[[Callable[[], None]], "Future[object]"]
+
+
+class Vigil:
+    """Used by the supervisor's loop.
+
+    It raises the alarm and goes on: a worker that stopped would leave the jobs where they are in danger.
+
+    Args:
+        broker: whose server.
+        beat: seconds between two heartbeats.
+        now: monotonic seconds; the server was examined just before.
+        aside: does something in another thread.
+
+    Attributes:
+        alarm: what is wrong; empty for nothing.
+    """
+
+    def __init__(self, broker: Broker, beat: float, now: float, aside: Aside) -> None:
+        self.alarm = ""
+        self._broker = broker
+        self._every = BEATS * beat
+        self._next = now + self._every
+        self._aside = aside
+        self._looking: Future[object] | None = None
+
+    def tick(self, now: float) -> None:
+        """Begin to look if it is time and the last look has ended; returns at once."""
+        if now >= self._next and (self._looking is None or self._looking.done()):
+            self._next = now + self._every
+            self._looking = self._aside(self._look)
+
+    def _look(self) -> None:
+        link = self._broker.link(timeout=reply_timeout(FIRST_CONTACT))
+        try:
+            findings = doctor.check(doctor.gather(link, self._broker.namespace, ()))
+        except TaskqError as error:  # the heartbeat says so where the server is away
+            logger.debug("the server's settings could not be looked at: %s", error)
+            return
+        finally:
+            link.close()
+        found = "; ".join(finding.text for finding in findings if finding.level == "refuse")
+        if found:
+            logger.error("ALARM: jobs are in danger: %s", found, extra={"action": "alarm"})
+        elif self.alarm:
+            logger.warning("the server's settings are safe again", extra={"action": "alarm_over"})
+        self.alarm = found
