@@ -15,11 +15,13 @@ from typing import Any, NoReturn
 import click
 
 from taskq.cli import exits
+from taskq.cli.acl import acl
 from taskq.cli.acting import cancel, move, pause, purge, resume, retry, revoke
 from taskq.cli.complete import completion
 from taskq.cli.dead import dead
 from taskq.cli.doctor import doctor
 from taskq.cli.events import events
+from taskq.cli.fsck import fsck
 from taskq.cli.health import health
 from taskq.cli.jobs import enqueue, result
 from taskq.cli.listing import job, jobs
@@ -63,7 +65,7 @@ COMMANDS: tuple[click.Command, ...] = (
     worker, enqueue, result,
     status, queues, workers, jobs, job, tasks, config, events, report,
     cancel, revoke, retry, move, purge, pause, resume, dead,
-    server, doctor, health, completion,
+    server, doctor, fsck, acl, health, completion,
 )  # fmt: skip
 for command in COMMANDS:
     commands.add_command(command)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 INTERVAL: Final = 2.0  # seconds between two looks; a worker beats every five
 LEAST, MOST = 0.1, 3600.0  # seconds
+TOLD: Final = 86_400.0  # seconds for which an outage is told: a day, until somebody has looked
 WORKER_HEADS: Final = ("name", "state", "pool", "children", "slots", "busy", "queues", "beat", "up")
 QUEUE_HEADS: Final = (
     "name", "order", "ready", "delayed", "running", "suspect", "dead", "bound", "oldest", "in/s", "out/s", "state",
@@ -122,6 +123,10 @@ def _show_workers(found: Sequence[WorkerInfo], now: float) -> None:
         ],
         keep=("name", "state", "busy", "queues", "beat"),
     )  # fmt: skip
+    for one in here:
+        if one.outage and now - one.back < TOLD:
+            away, ago = output.age(one.outage), output.age(max(0.0, now - one.back))
+            output.say(f"{one.name or one.id}: the server was away for {away}, until {ago} ago")
     gone = len(found) - len(here)
     if gone:
         output.say(f"{gone} more vanished without signing off")

@@ -19,10 +19,12 @@ from taskq.config import Given, find_project, read_project, worker_values
 from taskq.errors import ConfigError, InvalidOption, MissingDependency, shorten
 
 if TYPE_CHECKING:
+    from taskq.worker.metrics import Show
     from taskq.worker.options import QueueChoice, WorkerOptions
 
 MAX_COUNT = 2**53  # jobs of one child; beyond any
 MIN_MEMORY, MAX_MEMORY = 16 * 1024, 1024**3  # KiB: an empty Python needs 10 MiB; 1 TiB
+MAX_PORT = 65_535
 MAX_GRACE = 86_400  # seconds; a day
 OPTION, DEFAULT = 0, 3  # ranks of a value that was typed, and of one that nobody gave
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -59,9 +61,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
               help="Run plain functions of modules such as 'shop.*' for app.Executor; else TASKQ_ALLOW_IMPORT, else "
                    "[tool.taskq] allow_import. Default: none.")  # fmt: skip
 @click.option("--drain", is_flag=True, help="Exit once every queue is empty and nothing runs.")
+@click.option("--reload", is_flag=True,
+              help="Replace the children when a source of the app changes; for development.")  # fmt: skip
 @click.option("--health-socket", metavar="PATH",
               help="Where it tells 'taskq health' how it is; '' or off for nowhere. Default: in the user's runtime "
                    "directory.")  # fmt: skip
+@click.option("--metrics-port", metavar="PORT",
+              help="Show metrics to Prometheus at http://127.0.0.1:PORT/metrics; 0 takes a free port. "
+                   "Default: nowhere.")  # fmt: skip
+@click.option("--metrics-host", metavar="ADDRESS",
+              help="Where, instead of 127.0.0.1: whoever reaches it reads them.")  # fmt: skip
 @click.option("--pidfile", metavar="PATH", help="Hold the process id here from when it is ready until it has stopped.")
 def worker(context: click.Context, /, **_: object) -> int:
     """Run jobs until stopped.
@@ -82,9 +91,10 @@ def worker(context: click.Context, /, **_: object) -> int:
     socket = given.found.get("health_socket")
     path = None if socket is None else check_path(socket.shown, socket.text)
     pidfile = given.text("pidfile", "")
+    show = _show(given)
     options = _with_app(options)
     with bounded_logging(options.log_level, options.log_format, 2):
-        return _run(options, path, pidfile)
+        return _run(options, path, pidfile, show)
 
 
 for command in (workerctl.stop, workerctl.pause, workerctl.resume):
@@ -102,10 +112,29 @@ def _refuse_options(context: click.Context) -> None:
             )
 
 
-def _run(options: WorkerOptions, health_socket: str | None, pidfile: str) -> int:
+def _run(options: WorkerOptions, health_socket: str | None, pidfile: str, show: Show | None) -> int:
     from taskq.worker.supervisor import run
 
-    return run(options, health_socket, pidfile)
+    return run(options, health_socket, pidfile, show)
+
+
+def _show(given: _Given) -> Show | None:
+    """Return what shows metrics, None where none are wanted; raises InvalidOption, MissingDependency."""
+    port, host = given.found.get("metrics_port"), given.found.get("metrics_host")
+    if port is None:
+        if host is not None:
+            raise InvalidOption(f"{host.shown} says where to show metrics; say at which --metrics-port too")
+        return None
+    number = values.whole(port.shown, port.text, 0, MAX_PORT)
+    if host is not None and not host.text:
+        raise InvalidOption(f"{host.shown} '' names no address; give one of this machine, or leave it out")
+    if find_spec("prometheus_client") is None:
+        raise MissingDependency(
+            f"{port.shown} needs prometheus-client, which is not installed: pip install 'taskq[prometheus]'"
+        )
+    from taskq.contrib.prometheus import LOOPBACK, expose
+
+    return expose(number, LOOPBACK if host is None else host.text)
 
 
 class _Given:
@@ -184,6 +213,8 @@ def _options(given: _Given) -> WorkerOptions:
         job_logs=given.flag("job_logs", default=True),
         allow_import=_allowed(given.found.get("allow_import")),
         drain=given.flag("drain", default=False),
+        reload=_reload(given.found.get("reload")),
+        tally="metrics_port" in given.found,
     )
 
 
@@ -204,6 +235,14 @@ def _check_pool(pool: Given) -> None:
         raise MissingDependency(
             f"{pool.shown} gevent needs gevent, which is not installed: pip install 'taskq[gevent]'"
         )
+
+
+def _reload(given: Given | None) -> bool:
+    if given is None or not given.flag():
+        return False
+    if find_spec("watchfiles") is None:
+        raise MissingDependency(f"{given.shown} needs watchfiles, which is not installed: pip install 'taskq[reload]'")
+    return True
 
 
 def _concurrency(pool: str, given: Given | None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ def naps(rig: Bench, pool: str, count: int, seconds: float) -> list:
     return [task.delay(i, seconds) for i in range(count)]
 
 
+@pytest.mark.fault(1)
 def test_a_killed_child_is_replaced_and_its_job_runs_again_long_before_a_lease_ends(rig: Bench) -> None:
     rig.heartbeat, rig.lease = 5.0, 25.0
     worker = rig.start("process", "-c", "1")
@@ -40,6 +42,7 @@ def test_a_killed_child_is_replaced_and_its_job_runs_again_long_before_a_lease_e
     wait_until(lambda: worker.children() and child not in worker.children(), "child replaced")
 
 
+@pytest.mark.fault(1)
 def test_jobs_in_flight_survive_a_killed_child(rig: Bench, pool: str) -> None:
     worker = rig.start(pool)
     rig.app.mark.delay_many(range(10_000))
@@ -48,8 +51,9 @@ def test_jobs_in_flight_survive_a_killed_child(rig: Bench, pool: str) -> None:
     wait_until(lambda: len(rig.counts("end")) == 10_000, "all ran")
 
 
+@pytest.mark.fault(2)
 def test_children_of_a_killed_supervisor_are_gone_in_two_seconds_and_its_jobs_run_elsewhere(
-    rig: Bench, pool: str
+    rig: Bench, pool: str, recovered: Callable[[float], float]
 ) -> None:
     worker = rig.start(pool)
     results = naps(rig, pool, 4, 1.0)
@@ -62,9 +66,11 @@ def test_children_of_a_killed_supervisor_are_gone_in_two_seconds_and_its_jobs_ru
     assert time.monotonic() - killed < 2.0
     rig.start(pool)
     assert [r.result(timeout=30) for r in results] == [0, 1, 2, 3]
+    recovered(killed)
     wait_until(lambda: len(rig.counts("end")) == 10_004, "all ran")
 
 
+@pytest.mark.fault(4)
 def test_sigterm_lets_running_jobs_finish_and_gives_the_rest_back(rig: Bench, pool: str) -> None:
     worker = rig.start(pool)
     naps(rig, pool, 2, 0.5)
@@ -84,6 +90,7 @@ def test_sigterm_while_the_app_is_imported_ends_the_worker_with_0(rig: Bench) ->
     assert worker.stop() == 0, worker.lines()
 
 
+@pytest.mark.fault(4)
 def test_a_second_signal_gives_running_jobs_back_at_once(rig: Bench) -> None:
     worker = rig.start("process", "-c", "1", "--grace", "20")
     result = rig.app.nap.delay(1, 2.0)
@@ -98,6 +105,7 @@ def test_a_second_signal_gives_running_jobs_back_at_once(rig: Bench) -> None:
     assert result.result(timeout=20) == 1
 
 
+@pytest.mark.fault(24)
 def test_a_job_that_kills_its_child_dies_after_five_crashes_and_harms_nobody(rig: Bench, pool: str) -> None:
     worker = rig.start(pool)
     good = naps(rig, pool, 50, 0.05)
@@ -114,6 +122,7 @@ def test_a_job_that_kills_its_child_dies_after_five_crashes_and_harms_nobody(rig
     assert {rig.counts("end")[str(i)] for i in range(99)} <= set(range(1, most + 1)), worker.lines()
 
 
+@pytest.mark.fault(24)
 def test_a_poison_job_delays_no_other_job(rig: Bench, pool: str) -> None:
     rig.start(pool)
     bad = rig.app.die.delay(1000)
@@ -125,6 +134,7 @@ def test_a_poison_job_delays_no_other_job(rig: Bench, pool: str) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.fault(8)
 def test_nothing_is_lost_when_the_server_is_killed_and_restarted(start_server, namespace: str, tmp_path: Path) -> None:
     server: TestServer = start_server(appendonly="yes", appendfsync="always")
     with bench(server.url, namespace, tmp_path) as rig:
@@ -138,6 +148,7 @@ def test_nothing_is_lost_when_the_server_is_killed_and_restarted(start_server, n
         assert extra.result(timeout=20) == 3
 
 
+@pytest.mark.fault(9)
 def test_an_outage_longer_than_the_lease_runs_nothing_twice(start_server, namespace: str, tmp_path: Path) -> None:
     server: TestServer = start_server()
     with bench(server.url, namespace, tmp_path) as rig:
@@ -153,16 +164,19 @@ def test_an_outage_longer_than_the_lease_runs_nothing_twice(start_server, namesp
         assert rig.counts("start") == {"0": 1, "1": 1}
 
 
-def test_a_stopped_worker_is_fenced_and_its_job_runs_elsewhere(rig: Bench) -> None:
+@pytest.mark.fault(5)
+def test_a_stopped_worker_is_fenced_and_its_job_runs_elsewhere(rig: Bench, recovered: Callable[[float], float]) -> None:
     first = rig.start("process", "-c", "1")
     result = rig.app.nap.delay(1, 1.5)
     wait_until(lambda: rig.noted("start"), "job runs")
     pids = [first.pid, *first.children()]
+    stopped = time.monotonic()
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
         rig.start("process", "-c", "1")
         wait_until(lambda: len(rig.noted("start")) == 2, "the second worker has it")
+        recovered(stopped)
     finally:
         for pid in reversed(pids):
             os.kill(pid, signal.SIGCONT)

@@ -61,6 +61,7 @@ def test_job_that_keeps_its_interpreter_busy_keeps_its_lock(rig: Bench, app: Tas
         assert time.monotonic() - started > 1.0, "it had the lock for four leases"
 
 
+@pytest.mark.corrupts
 def test_job_is_told_of_a_lock_that_it_lost(rig: Bench, app: TaskQ, tmp_path: Path) -> None:
     rig.start("thread", *APP)
     held, go = tmp_path / "held", tmp_path / "go"

@@ -92,6 +92,7 @@ def settled(rig: Bench) -> HandWorker:
     return worker
 
 
+@pytest.mark.fault(40)
 def test_what_a_killed_worker_did_not_send_on_is_sent_by_another(rig: Bench, settled: HandWorker) -> None:
     settled.close()
     rig.start("thread")
@@ -99,6 +100,7 @@ def test_what_a_killed_worker_did_not_send_on_is_sent_by_another(rig: Bench, set
     assert sorted(rig.noted("told")) == ["a:3", "b:4"]
 
 
+@pytest.mark.fault(39, 40)
 def test_what_was_sent_on_twice_runs_once(rig: Bench, settled: HandWorker) -> None:
     broker, keys = settled.broker, settled.broker.keys("default")
     messages = broker.read(jobs.outbox(keys))
@@ -114,6 +116,7 @@ def test_what_was_sent_on_twice_runs_once(rig: Bench, settled: HandWorker) -> No
     assert sorted(rig.noted("told")) == ["a:3", "b:4", "last:10"]
 
 
+@pytest.mark.fault(40)
 def test_each_follow_up_is_accepted_once_while_workers_are_killed(rig: Bench) -> None:
     number = 400
     workers = [rig.start("thread") for _ in range(2)]

@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+import pytest
 import redis
 from servers import TestServer
 from worker_kit import Bench, bench, wait_until
@@ -57,6 +58,7 @@ def test_a_worker_sleeps_while_a_call_has_waited_long_for_a_server_that_is_away(
         assert cpu_share(worker.pid) < IDLE
 
 
+@pytest.mark.corrupts
 def test_a_queue_whose_lease_cannot_be_renewed_does_not_stop_the_others(rig: Bench, server: TestServer) -> None:
     worker = rig.start("thread", "-Q", "default,urgent")
     with redis.Redis.from_url(server.url) as client:

@@ -50,6 +50,7 @@ def test_a_job_over_its_time_limit_fails_and_its_neighbours_do_not(rig: Bench, p
     assert rig.counts("end") == {str(i): 1 for i in range(1, 6)}
 
 
+@pytest.mark.fault(26)
 def test_a_busy_loop_over_its_time_limit_is_ended(rig: Bench, pool: str) -> None:
     rig.start(pool)
     with pytest.raises(TimeLimitExceeded):

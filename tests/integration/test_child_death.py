@@ -92,6 +92,7 @@ def test_child_exits_with_the_code_of_its_job(pool):
         assert driver.exit_code() == 7
 
 
+@pytest.mark.fault(31)
 def test_programs_of_jobs_die_with_the_child(pool):
     with Driver(pool) as driver:
         grandchild = driver.started().value("sleeper")
@@ -117,6 +118,7 @@ def test_end_of_the_socket_ends_a_child_that_is_busy(pool):
         assert driver.exit_code() == -signal.SIGKILL
 
 
+@pytest.mark.fault(31)
 def test_end_of_a_child_is_seen_though_a_fork_of_a_job_lives_on(pool):
     with Driver(pool) as driver:
         fork = driver.started().value("daemonize")
@@ -128,6 +130,7 @@ def test_end_of_a_child_is_seen_though_a_fork_of_a_job_lives_on(pool):
             os.kill(fork, signal.SIGKILL)
 
 
+@pytest.mark.fault(32)
 def test_broken_frame_ends_the_child(pool):
     with Driver(pool) as driver:
         driver.started()
@@ -155,6 +158,7 @@ def test_killed_supervisor_takes_its_children_along(pool):
         os.kill(grandchild, signal.SIGKILL)
 
 
+@pytest.mark.fault(2)
 def test_killed_supervisor_takes_a_child_along_that_hears_nothing(pool, tmp_path):
     process, child, grandchild, _ = run_supervisor(pool, "alone", str(tmp_path / "started"))
     try:
@@ -166,6 +170,7 @@ def test_killed_supervisor_takes_a_child_along_that_hears_nothing(pool, tmp_path
         os.kill(grandchild, signal.SIGKILL)
 
 
+@pytest.mark.fault(2, 31)
 def test_guard_kills_what_the_jobs_of_a_killed_supervisor_started(pool):
     process, child, grandchild, guard = run_supervisor(pool, "guarded")
     process.kill()

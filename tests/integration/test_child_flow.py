@@ -245,6 +245,7 @@ def test_forks_of_jobs_do_not_inherit_the_deaf_ear(pool, number):
         assert driver.started().value("forked_signal", int(number)) == -number
 
 
+@pytest.mark.fault(31)
 @pytest.mark.parametrize(("how", "code"), [("return", 0), ("exit", 3)])
 def test_fork_that_comes_back_from_a_job_ends_without_an_answer(pool, how, code, tmp_path):
     with Driver(pool) as driver:
@@ -255,6 +256,7 @@ def test_fork_that_comes_back_from_a_job_ends_without_an_answer(pool, how, code,
         assert driver.value("add", 1, 2) == 3  # Driver refuses a second answer
 
 
+@pytest.mark.fault(32)
 def test_junk_on_the_output_and_closed_descriptors_do_not_disturb(pool):
     with Driver(pool) as driver:
         assert driver.started().value("litter") < 21

@@ -97,6 +97,7 @@ def test_countdown_that_is_no_time_ends_the_job(driver, countdown):
     assert driver.record("again", countdown).error.type == "InvalidDelay"
 
 
+@pytest.mark.fault(29)
 @pytest.mark.parametrize("task", ["leave", "aleave"])
 @pytest.mark.parametrize(
     "kind", ["SystemExit", "KeyboardInterrupt", "GeneratorExit", "CancelledError", "StopIteration"]
@@ -107,6 +108,7 @@ def test_exit_is_a_failure_and_harms_nobody_else(driver, task, kind):
     assert driver.value("add", 1, 1) == 2
 
 
+@pytest.mark.fault(28)
 def test_exception_that_cannot_be_printed_is_reported_all_the_same(driver):
     assert driver.record("explode").error.type == "childapp.Exploding"
 

@@ -7,6 +7,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from servers import TestServer
 
 from taskq.broker import jobs, queues, workers
@@ -61,6 +62,7 @@ class Loop:
                     wire.receive()
 
 
+@pytest.mark.corrupts
 def test_a_full_worker_sets_the_token_when_a_delayed_job_is_due(server: TestServer, namespace: str) -> None:
     broker = Broker(parse_url(server.url), namespace)
     keys = broker.keys("q")
@@ -77,6 +79,7 @@ def test_a_full_worker_sets_the_token_when_a_delayed_job_is_due(server: TestServ
     broker.close()
 
 
+@pytest.mark.corrupts
 def test_a_token_that_comes_when_there_is_no_more_room_is_passed_on(server: TestServer, namespace: str) -> None:
     broker = Broker(parse_url(server.url), namespace)
     keys = broker.keys("q")

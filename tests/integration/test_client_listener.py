@@ -80,6 +80,7 @@ def test_done_of_a_result_that_will_be_announced_asks_nobody(own_app, own_server
 # -- what it leaves behind ---
 
 
+@pytest.mark.fault(41)
 def test_a_wait_that_ended_leaves_nothing_behind(app, add, worker):
     result = add.delay(1)
     with pytest.raises(TimeoutError):
@@ -87,6 +88,7 @@ def test_a_wait_that_ended_leaves_nothing_behind(app, add, worker):
     assert app._listener._registry.waiting() == 0
 
 
+@pytest.mark.fault(41)
 def test_a_dropped_handle_is_forgotten(app, add, worker, listening):
     add.delay(1)
     gc.collect()

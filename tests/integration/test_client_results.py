@@ -124,6 +124,7 @@ def test_taskqs_own_conditions_come_as_their_classes(add, worker):
         result.get(DEADLINE)
 
 
+@pytest.mark.corrupts
 def test_a_damaged_record_is_a_failure_that_says_so(app, add, any_server):
     result = add.delay(1)
     with any_server.client() as client:

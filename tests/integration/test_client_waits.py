@@ -52,6 +52,7 @@ def test_an_unknown_id_is_no_endless_wait(app):
         app.AsyncResult("default/none").get()
 
 
+@pytest.mark.fault(41)
 def test_a_job_that_vanishes_is_no_endless_wait(start_server, namespace):
     server = start_server()
     with TaskQ("client", server.url, namespace) as app, server.client() as client:
@@ -59,6 +60,19 @@ def test_a_job_that_vanishes_is_no_endless_wait(start_server, namespace):
         later(client.flushall)
         with pytest.raises(UnknownOrExpired):
             result.get(DEADLINE)
+
+
+@pytest.mark.fault(41)
+def test_ten_thousand_who_wait_are_all_told_and_leave_nothing(app, add, worker):
+    told = []
+    results = [add.delay(number) for number in range(100)]
+    handles = [app.AsyncResult(result.id) for result in results for _ in range(100)]
+    for handle in handles:
+        handle.add_done_callback(told.append)
+    later(worker.run_all)
+    wait_until(lambda: len(told) == 10_000, "all are told", 30)
+    assert app._listener._registry.waiting() == 0
+    assert len(set(told)) == 10_000
 
 
 def test_many_threads_may_wait_for_one_result(add, worker):

@@ -127,6 +127,7 @@ FORGERIES: dict[str, Callable[[Job], bytes]] = {
 
 
 @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
+@pytest.mark.corrupts
 def test_a_damaged_job_stops_no_other_ending_of_its_queue(broker: Broker, forge) -> None:
     keys = broker.keys("q")
     good = Job("good", linked(("next", "n", 0, LINK)))

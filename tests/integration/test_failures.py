@@ -118,6 +118,7 @@ def test_a_user_without_channels_settles_all_the_same(kit, user, open_session):
     assert kit.read("r:a") == "record"
 
 
+@pytest.mark.fault(17)
 def test_out_of_memory_takes_no_job_and_lets_workers_go_on(own, server, open_session):
     session = open_session(f"unix://{own.link.address.path}")
     session.run(jobs.enqueue(own.keys, [job("a")]))
@@ -152,6 +153,7 @@ def disk_that_fails(kit: Kit) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.fault(36)
 @pytest.mark.parametrize(
     ("trouble", "word"),
     [(read_only_replica, "read only"), (too_few_replicas, "NOREPLICAS"), (disk_that_fails, "MISCONF")],

@@ -131,6 +131,7 @@ def test_who_rides_with_a_caller_that_is_interrupted_is_sent(app, gate, what):
     assert {name for name, end in zip("bcd", ends(riders), strict=True) if end == "A"} <= set(ready(app))
 
 
+@pytest.mark.corrupts
 def test_what_was_accepted_in_the_interrupted_call_is_not_accepted_again_after_its_end(app, gate):
     riders = merged(app, gate)
 

@@ -49,6 +49,7 @@ def test_only_as_many_pages_are_read_as_are_asked_for(app, any_server, count):
     assert (few, calls() - before - few) == (1, 5)
 
 
+@pytest.mark.corrupts
 def test_a_job_that_is_damaged_is_listed_without_its_task(app, any_server, count):
     job = count.delay(1)
     with any_server.client() as client:
@@ -56,6 +57,26 @@ def test_a_job_that_is_damaged_is_listed_without_its_task(app, any_server, count
     (found,) = app.inspect.jobs()
     assert (found.id, found.task, found.enqueued) == (job.id, "", None)
     assert "damaged" in app.inspect.job(job.id).problem
+
+
+def test_a_job_of_a_newer_taskq_is_listed_without_its_task(app, any_server, count):
+    job = count.delay(1)
+    key = f"{app.settings.namespace}:{{default}}:jobs"
+    with any_server.client() as client:
+        client.hset(key, job.unique, client.hget(key, job.unique).replace(b";1;", b";2;", 1))
+    (found,) = app.inspect.jobs()
+    assert (found.id, found.task) == (job.id, "")
+    detail = app.inspect.job(job.id)
+    assert (detail.enqueued, detail.task, detail.call) == (found.enqueued, "", "")
+    assert detail.problem == "its envelope has version 2, this taskq reads 1: look with the newer one"
+    assert list(app.inspect.jobs(task="count")) == []
+
+
+def test_a_job_tells_how_often_it_was_given_back(app, any_server, count):
+    job = count.delay(1)
+    with any_server.client() as client:
+        client.hset(f"{app.settings.namespace}:{{default}}:state", job.unique, b"3;0;0;0;3")
+    assert app.inspect.job(job.id).defers == 3
 
 
 def test_an_unknown_state_queue_or_job_is_named(app, count):
@@ -127,7 +148,7 @@ def test_a_job_of_a_newer_taskq_is_not_moved(app, any_server, count):
     with any_server.client() as client:
         name = f"{app.settings.namespace}:{{default}}:jobs"
         client.hset(name, job.unique, client.hget(name, job.unique).replace(b";1;", b";2;", 1))
-    assert app.control.move(job.id, "other").problem == "is damaged"
+    assert app.control.move(job.id, "other").problem == "is of a newer taskq"
     assert [one.id for one in app.inspect.jobs(queue="default")] == [job.id]
 
 
@@ -161,6 +182,7 @@ def test_unknown_ids_are_passed_over(app, count):
 
 
 @pytest.mark.parametrize("score", ["inf", "-inf", "1e300"])
+@pytest.mark.corrupts
 def test_a_due_time_that_is_none_is_not_shown(app, any_server, count, score):
     job = count.apply_async((1,), countdown=60)
     with any_server.client() as client:

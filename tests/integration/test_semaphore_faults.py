@@ -63,6 +63,7 @@ def _held(app) -> int:
     return app.broker.run(permits.count(app.Semaphore("s", 0, lease=LEASE)._keys, 0)).held
 
 
+@pytest.mark.corrupts
 def test_a_lost_permit_is_told_at_its_release(app, board):
     semaphore = app.Semaphore("s", 2, lease=LEASE)
     semaphore.acquire()

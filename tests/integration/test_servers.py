@@ -47,6 +47,7 @@ def test_either_server_has_the_pid_it_tells(any_server):
         assert client.info("server")["process_id"] == any_server.pid
 
 
+@pytest.mark.corrupts
 def test_the_cluster_owns_every_slot(cluster_server, namespace):
     with cluster_server.client() as client:
         assert all(client.set(f"{namespace}:{n}", n) for n in range(50))

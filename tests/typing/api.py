@@ -18,6 +18,9 @@ from taskq.coordination.condition import Condition
 
 app = TaskQ("typing", "redis://localhost", result_ttl=60.0)
 TaskQ("typing", result_tll=60.0)  # type: ignore[call-arg]
+TaskQ("typing", signing_key="k" * 32)
+TaskQ("typing", signing_key=["k" * 32, "o" * 32], require_signed=False)
+TaskQ("typing", signing_key=7)  # type: ignore[arg-type]
 
 assert_type(app.Queue("a"), Queue)
 assert_type(app.LifoQueue("a", maxsize=3), LifoQueue)
@@ -212,6 +215,7 @@ def operators() -> None:
     assert_type(app.control.purge("q", told=print), int)
     assert_type(app.control.retry(["q/x"]) + app.control.drop(one.id for one in app.inspect.jobs()), int)
     assert_type(app.control.move("q/x", to="r").now, str)
+    assert_type([app.control.repair(one) for one in app.inspect.fsck(queue="q", strict=True)], list[bool])
     with app.events(kinds=["failed"], duration=5) as events:
         assert_type([event.kind for event in events], list[str])
 
@@ -220,4 +224,5 @@ async def operators_in_a_loop() -> None:
     assert_type([job.state async for job in app.inspect.aio.jobs(state="dead")], list[str])
     assert_type(await app.inspect.aio.job("q/x"), JobDetail)
     assert_type(await app.control.aio.retry(["q/x"], print), int)
+    assert_type([await app.control.aio.repair(one) async for one in app.inspect.aio.fsck()], list[bool])
     assert_type((await app.control.aio.move("q/x", "r")).problem, str)

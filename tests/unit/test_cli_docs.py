@@ -66,6 +66,11 @@ def test_every_setting_is_in_the_reference(setting: str) -> None:
     assert f"`TASKQ_{setting.upper()}`" in row[1] or "argument only" in row[1]
 
 
+@pytest.mark.parametrize("option", config.WORKER_OPTIONS)
+def test_every_option_of_a_worker_is_in_the_reference_with_its_variable(option: str) -> None:
+    assert re.search(rf"^\| `{option}` \| `TASKQ_{option.upper()}` \|", CONFIGURATION, re.MULTILINE)
+
+
 @pytest.mark.parametrize("setting", ["result_ttl", "max_body", "max_result", "call_deadline", "heartbeat", "lease"])
 def test_the_defaults_of_the_reference_are_those_of_the_code(setting: str) -> None:
     row = re.search(rf"^\| `{setting}` \| \S+ \| (\S+) \|", CONFIGURATION, re.MULTILINE)

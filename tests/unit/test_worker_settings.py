@@ -93,7 +93,7 @@ def test_a_worker_is_started_with_its_variables(started: list[Any], monkeypatch:
     for name, value in given.items():
         monkeypatch.setenv(f"TASKQ_{name}", value)
     assert run(["worker"]) == 0
-    ((options, socket, pidfile),) = started
+    ((options, socket, pidfile, _),) = started
     assert (options.pool, options.concurrency, options.processes, options.name) == ("thread", 3, 2, "n")
     assert [(queue.name, queue.weight) for queue in options.queues] == [("a", 1), ("b", 2)]
     assert (options.grace, options.max_jobs, options.max_memory) == (1.5, 7, 20 * 1024)
@@ -104,7 +104,7 @@ def test_a_worker_is_started_with_its_variables(started: list[Any], monkeypatch:
 def test_a_worker_is_started_with_the_keys_of_the_file(started: list[Any], project: Callable[[str], Path]) -> None:
     project("pool = 'asyncio'\nconcurrency = 5\nqueues = ['a', 'b']\ngrace = 0.5\ndrain = true\nhealth_socket = ''")
     assert run(["worker"]) == 0
-    ((options, socket, _),) = started
+    ((options, socket, *_),) = started
     assert (options.pool, options.concurrency, options.grace, options.drain, socket) == ("asyncio", 5, 0.5, True, "")
     assert [queue.name for queue in options.queues] == ["a", "b"]
 
@@ -126,7 +126,7 @@ def test_processes_of_a_pool_that_an_option_replaced_do_not_count(
 
 def test_nothing_said_takes_the_usual_socket(started: list[Any]) -> None:
     run(["worker"])
-    assert started[0][1:] == (None, "")
+    assert started[0][1:] == (None, "", None)
 
 
 @pytest.mark.parametrize(
