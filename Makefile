@@ -7,10 +7,10 @@ SECONDS ?= 60
 EXAMPLES ?= 20000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak chaos faults docs format clean
+.PHONY: help demo test check bench bench-peers soak chaos faults docs format clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +33,9 @@ check: $(STAMP)  ## format, lint, types, import contracts, unit tests (under a m
 bench: $(STAMP)  ## measure taskq beside a bare loop over Redis
 	$(BIN)/python -m benchmarks
 
+bench-peers: $(STAMP)  ## measure taskq beside nine other task queues (hours; ARGS=--quick shows that all work)
+	$(BIN)/python -m benchmarks.peers $(ARGS)
+
 soak: $(STAMP)  ## run the state machines with EXAMPLES examples each (20,000 take hours), then the chaos of five minutes
 	TASKQ_SOAK=$(EXAMPLES) $(BIN)/python -m pytest -q tests/property $(if $(SEED),--hypothesis-seed=$(SEED))
 	$(BIN)/python -m tests.chaos.run --seconds 300 $(if $(SEED),--seed $(SEED))
@@ -53,4 +56,4 @@ format: $(STAMP)  ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove the environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""Other task queues beside ours: the same jobs, the same server, one small adapter each."""
