@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ssl
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from taskq.broker.address import Address
@@ -16,6 +17,8 @@ from taskq.broker.failures import is_missing_script
 T = TypeVar("T")
 CONNECT_TIMEOUT = 5.0  # seconds; a TLS handshake over a slow link needs one, a mistaken port must not hang
 REPLY_TIMEOUT = 15.0  # seconds without a byte; far above any script, below the 60 s for which a call is repeated
+PARTIAL: Final = object()  # what there is of a reply is not the whole of it
+_NOT_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 def connection_options(address: Address, timeout: float | None) -> dict[str, Any]:
@@ -107,6 +110,29 @@ class Link:
             Exception: redis-py's, for an error reply; the connection stays usable after it.
         """
         return self._connection.read_response()
+
+    def receive_ready(self) -> Any:
+        """Return the next reply if all of it is there, else PARTIAL: the next call goes on with it. Returns at once.
+
+        Raises:
+            Exception: redis-py's; the connection stays usable after an error reply, and is closed after any other.
+        """
+        connection = self._connection
+        if not self.connected:
+            raise ConnectionError("the connection is not open")
+        connection._sock.settimeout(0)
+        try:
+            return connection.read_response(disconnect_on_error=False)
+        except ResponseError:
+            raise
+        except BaseException as error:
+            if isinstance(error.__context__, _NOT_YET):  # redis-py raises its ConnectionError; the parser keeps all
+                return PARTIAL
+            self.close()
+            raise
+        finally:
+            if self.connected:
+                connection._sock.settimeout(connection.socket_timeout)
 
     def wait(self, seconds: float) -> bool:
         """Wait until there is something to receive; return False if ``seconds`` passed before.

@@ -28,7 +28,8 @@ def examine(broker: Broker, names: Sequence[str]) -> None:
         if finding.level == "warn" and not (broker.address.revive and finding.name == "memory-limit"):
             logger.warning("%s", finding.text, extra={"action": "doctor", "check": finding.name})
     doctor.refuse(findings)
-    for probe in acl.probes(broker.keys(names[0])) if names else ():
+    probes = {probe.parts: probe for name in names for probe in acl.probes(broker.keys(name))}  # most are of no queue
+    for probe in probes.values():
         broker.read(probe)  # a user without a worker's rights is refused here, not with the first job in its hands
 
 

@@ -142,7 +142,8 @@ class Supervisor:
         self._nursery.holder = Holder(broker)
         times = self.options.times or LeaseTimes(hello.beat, hello.ttl)
         queues = [ServedQueue(choice, broker.keys(choice.name), self.id) for choice in self._choices(hello)]
-        self._aside(lambda: membership.examine(broker, [queue.name for queue in queues]))
+        names = [queue.name for queue in queues]
+        self._aside(lambda: membership.examine(broker, names))
         self._aside(lambda: membership.register(broker, queues, times))
         self._claims.open(broker, queues, self._counters)
         self._control.open(broker)
@@ -153,7 +154,7 @@ class Supervisor:
         presence = self._presence(broker.namespace, times)
         self._heartbeat = Heartbeat(broker, queues, times, upkeep.beaten, upkeep.lost, presence)
         self._fence = Fence(self._heartbeat, self._dispatcher, self._claims)
-        self._vigil = Vigil(broker, times.beat, time.monotonic(), self._inbox.aside)
+        self._vigil = Vigil(broker, names, times.beat, time.monotonic(), self._inbox.aside)
         self._reaper.start()
         self._heartbeat.start()
         self._watchdog.start()
@@ -162,7 +163,7 @@ class Supervisor:
         self._notifier.ready(self.state)
         logger.info(
             "worker %s is ready: pool %s, %d x %d slots, queues %s, server %s", self.id, self.options.pool,
-            self.options.children, self.options.slots, ", ".join(queue.name for queue in queues), broker.address,
+            self.options.children, self.options.slots, ", ".join(names), broker.address,
             extra={"action": "worker_ready", "worker": self.id},
         )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Final
 
@@ -24,6 +24,7 @@ class Vigil:
 
     Args:
         broker: whose server.
+        names: the queues that the worker serves.
         beat: seconds between two heartbeats.
         now: monotonic seconds; the server was examined just before.
         aside: does something in another thread.
@@ -32,9 +33,10 @@ class Vigil:
         alarm: what is wrong; empty for nothing.
     """
 
-    def __init__(self, broker: Broker, beat: float, now: float, aside: Aside) -> None:
+    def __init__(self, broker: Broker, names: Sequence[str], beat: float, now: float, aside: Aside) -> None:
         self.alarm = ""
         self._broker = broker
+        self._names = names
         self._every = BEATS * beat
         self._next = now + self._every
         self._aside = aside
@@ -49,9 +51,13 @@ class Vigil:
     def _look(self) -> None:
         link = self._broker.link(timeout=reply_timeout(FIRST_CONTACT))
         try:
-            findings = doctor.check(doctor.gather(link, self._broker.namespace, ()))
+            findings = doctor.check(doctor.gather(link, self._broker.namespace, self._names))
         except TaskqError as error:  # the heartbeat says so where the server is away
             logger.debug("the server's settings could not be looked at: %s", error)
+            return
+        except Exception:  # nobody asks the future
+            still = f"; the alarm stays: {self.alarm}" if self.alarm else ""
+            logger.exception("the server's settings could not be looked at%s", still, extra={"action": "not_looked"})
             return
         finally:
             link.close()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 import threading
 import traceback
 from collections.abc import Callable
+from types import FrameType
 from typing import Final
 
 logger = logging.getLogger("taskq.worker")
-STILL: Final = 60.0  # seconds; the loop turns every 2, and waits 15 for a reply or a write of which only a part came
+STILL: Final = 60.0  # seconds; the loop turns every 2, and waits for nothing but a write, 15 at most
 LOOKS: Final = 60  # looks in that time: a machine or a process that was stopped meanwhile is seen once, not for hours
-LAST_LINE: Final = 0.5  # seconds for the log, which another thread writes
+LAST_LINE: Final = 0.5  # seconds for the log, which may be what the loop hangs in
 EX_SOFTWARE: Final = 70  # of sysexits.h: whoever watches the process starts it again
 
 
@@ -53,12 +55,22 @@ class Watchdog:
                 return
 
     def _give_up(self) -> None:
-        """Say where the loop stands, and end; the children end with their supervisor."""
+        """End, whatever becomes of the last line; the children end with their supervisor."""
+        with contextlib.suppress(RuntimeError):  # no more threads: it ends without a word
+            threading.Thread(target=self._tell, name="taskq-watchdog-log", daemon=True).start()
+        self._stop.wait(LAST_LINE)
+        self._end(EX_SOFTWARE)
+
+    def _tell(self) -> None:
         frame = sys._current_frames().get(self._loop)
-        where = "".join(traceback.format_stack(frame)).rstrip() if frame is not None else "its thread has ended"
+        where = _stack(frame) if frame is not None else "its thread has ended"
         logger.critical(
             "STUCK: the loop has stood still for %g s; the worker ends, its jobs go back when its lease is over\n%s",
             self._still, where, extra={"action": "stuck"},
         )  # fmt: skip
-        self._stop.wait(LAST_LINE)
-        self._end(EX_SOFTWARE)
+
+
+def _stack(frame: FrameType) -> str:
+    """Return where it stands, the innermost call last; without the source lines, which lie on a disk that may hang."""
+    calls = [(of.f_code, line) for of, line in traceback.walk_stack(frame)]
+    return "\n".join(f'  File "{code.co_filename}", line {line}, in {code.co_name}' for code, line in reversed(calls))

@@ -7,11 +7,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from taskq.broker.broker import Broker
 from taskq.broker.call import Call
-from taskq.broker.connection import Link
+from taskq.broker.connection import PARTIAL, Link
 from taskq.broker.failures import is_broken, is_missing_script, is_moved, is_passing, reason, translate
 from taskq.broker.session import FIRST_PAUSE, LONGEST_PAUSE
 from taskq.errors import TaskqError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from taskq.worker.metrics import Counters
 
 logger = logging.getLogger("taskq.worker")
+WHOLE_REPLY: Final = 1800.0  # seconds for all of a reply that goes on coming: 32 MiB, the largest job, at 19 kB/s
 
 Post = Callable[[Callable[[], None]], None]
 """Runs a function in the supervisor's loop, from any thread."""
@@ -36,7 +37,7 @@ class Wire:
         post: runs a function in the loop.
         name: for the log.
         watch: is told of a new socket to wait for, and of None before it is closed.
-        reply_timeout: seconds after which an unanswered call is sent again over a new connection.
+        reply_timeout: seconds without a byte after which an unanswered call is sent again over a new connection.
         counters: count its calls; None where nobody collects them.
         silent: is told in the loop that the connection was given up since the server said nothing.
     """
@@ -66,7 +67,8 @@ class Wire:
         self._refuse: Callable[[TaskqError], None] | None = None
         self._pause = FIRST_PAUSE
         self._again_at = 0.0  # monotonic seconds of the next repetition; 0 for none
-        self._overdue_at = 0.0
+        self._sent_at = 0.0  # monotonic seconds
+        self._overdue_at = 0.0  # monotonic seconds; 0 while nobody can answer
         self._unproven = False  # the connection has not answered yet: a proxy without a server accepts, and hangs up
 
     @property
@@ -114,26 +116,32 @@ class Wire:
             self._connect()
             return
         assert self._pack is not None
-        self._overdue_at = time.monotonic() + self._reply_timeout
+        self._sent_at = time.monotonic()
+        self._overdue_at = self._sent_at + self._reply_timeout
         try:
             self._link.send(self._pack(by_source))
         except Exception as error:
             self._broken(error)
 
     def receive(self) -> None:
-        """Read the reply that the selector announced, or notice that the connection has ended."""
+        """Read what the selector announced: a reply, a part of it, or that the connection has ended."""
         link = self._link
         if link is None:
             return
         try:
-            reply = link.receive()
+            reply = link.receive_ready()
         except Exception as error:
             self._failed(error)
+            return
+        now = time.monotonic()
+        if reply is PARTIAL:
+            if self._overdue_at:
+                self._overdue_at = min(now + self._reply_timeout, self._sent_at + WHOLE_REPLY)
             return
         self._pause = FIRST_PAUSE
         self._unproven = False
         if self._counters is not None and self._overdue_at:
-            self._counters.answered(time.monotonic() - self._overdue_at + self._reply_timeout)
+            self._counters.answered(now - self._sent_at)
         answer = self._answer
         self._forget_call()
         if answer is not None:
@@ -185,7 +193,9 @@ class Wire:
         if self._again_at and now >= self._again_at:
             self._send(by_source=False)
         elif self._answer is not None and self._link is not None and self._overdue_at and now >= self._overdue_at:
-            self._broken(TimeoutError(f"no reply for {self._reply_timeout:.0f} s"))
+            dripped = now >= self._sent_at + WHOLE_REPLY
+            late = f"the reply is not whole after {WHOLE_REPLY:g} s"
+            self._broken(TimeoutError(late if dripped else f"no reply for {self._reply_timeout:g} s"))
             self._silent()
 
     def deadline(self) -> float:

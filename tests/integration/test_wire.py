@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import select
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
 
+import pytest
 from servers import TestServer
+from tcp_kit import Listener
 
 from taskq.broker import work, workers
 from taskq.broker.address import parse_url
@@ -13,7 +22,12 @@ from taskq.broker.connection import Link
 from taskq.broker.work import StepRequest
 from taskq.broker.workers import LeaseTimes
 from taskq.errors import Fenced, TaskqError
+from taskq.worker import wire as module
 from taskq.worker.wire import Wire
+
+PATIENCE = 10.0  # seconds
+BODY = b"0123456789"
+REPLY = b"$10\r\n" + BODY + b"\r\n"
 
 
 def receive(wire: Wire, links: list[Link]) -> None:
@@ -50,3 +64,126 @@ def test_a_step_with_a_lease_is_answered(server: TestServer, namespace: str) -> 
     assert [type(answer) for answer in answers] == [work.StepReply]
     wire.close()
     broker.close()
+
+
+# --- a reply that comes in pieces ---
+
+
+class Slow:
+    """A wire to a server that sends its reply in pieces, and the loop around it.
+
+    Attributes:
+        answers: what the wire told of its call.
+        longest: seconds that the longest ``receive`` took.
+    """
+
+    def __init__(self, url: str, reply_timeout: float) -> None:
+        self.answers: list[Any] = []
+        self.longest = 0.0
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._link: Link | None = None
+        self._broker = Broker(parse_url(url), "ns")
+        self._wire = Wire(self._broker, self._inbox.append, "slow", self._watch, reply_timeout)
+        self._wire.connect()
+
+    def _watch(self, link: Link | None, _: Wire) -> None:
+        self._link = link
+
+    def run(self, ended: Callable[[], bool]) -> None:
+        """Send a call and turn the loop until ``ended``, at most PATIENCE; close it all."""
+        self._wire.command(b"*1\r\n$3\r\nGET\r\n", self.answers.append, self.answers.append)
+        until = time.monotonic() + PATIENCE
+        while not ended() and (now := time.monotonic()) < until:
+            self._wire.tick(now)
+            while self._inbox:
+                self._inbox.popleft()()
+            if self._link is not None and select.select([self._link.fileno()], [], [], 0.01)[0]:
+                began = time.monotonic()
+                self._wire.receive()
+                self.longest = max(self.longest, time.monotonic() - began)
+        self._wire.close()
+        self._broker.close()
+
+
+def in_pieces(pause: float, over: threading.Event) -> Callable[[socket.socket], None]:
+    """Serve by sending each byte of REPLY after a pause in seconds; what follows the last is silence."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(100)
+        for byte in REPLY:
+            if over.wait(pause):
+                return
+            connection.sendall(bytes([byte]))
+        over.wait(PATIENCE)
+
+    return serve
+
+
+def test_a_reply_that_comes_in_pieces_is_read_without_a_wait() -> None:
+    over = threading.Event()
+    with Listener(in_pieces(0.05, over)) as server:
+        slow = Slow(server.url, 15.0)
+        slow.run(lambda: bool(slow.answers))
+        over.set()
+    assert slow.answers == [BODY]
+    assert slow.longest < 0.4  # the whole takes 0.85
+
+
+def test_a_reply_may_take_longer_than_the_wait_for_its_next_piece() -> None:
+    over = threading.Event()
+    with Listener(in_pieces(0.05, over)) as server:
+        slow = Slow(server.url, 0.5)  # and the whole takes 0.85
+        slow.run(lambda: bool(slow.answers))
+        over.set()
+    assert slow.answers == [BODY]
+
+
+def test_a_reply_that_stops_in_the_middle_is_asked_for_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "taskq.worker")
+    served: list[object] = []
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(100)
+        served.append(connection)
+        connection.sendall(REPLY if len(served) > 1 else REPLY[:-4])
+        over.wait(PATIENCE)
+
+    over = threading.Event()
+    with Listener(serve) as server:
+        slow = Slow(server.url, 0.3)
+        slow.run(lambda: bool(slow.answers))
+        over.set()
+    assert (slow.answers, len(served)) == ([BODY], 2)
+    assert "no reply for 0.3 s" in caplog.text
+
+
+def test_a_reply_that_drips_without_an_end_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "taskq.worker")
+    monkeypatch.setattr(module, "WHOLE_REPLY", 0.4)
+    over = threading.Event()
+    with Listener(in_pieces(0.05, over)) as server:
+        slow = Slow(server.url, 5.0)
+        slow.run(lambda: "lost" in caplog.text)
+        over.set()
+    assert slow.answers == []
+    assert "the reply is not whole after 0.4 s" in caplog.text
+
+
+def test_garbage_instead_of_a_reply_ends_the_connection(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "taskq.worker")
+    served: list[object] = []
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(100)
+        served.append(connection)
+        connection.sendall(REPLY if len(served) > 1 else b"HTTP/1.1 400\r\n\r\n")
+        over.wait(PATIENCE)
+
+    over = threading.Event()
+    with Listener(serve) as server:
+        slow = Slow(server.url, 5.0)
+        slow.run(lambda: bool(slow.answers))
+        over.set()
+    assert (slow.answers, len(served)) == ([BODY], 2)
