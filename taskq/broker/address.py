@@ -33,7 +33,7 @@ def redact(url: object) -> str:
     elif at and not (scheme == "unix" and entry.startswith("/")):  # a name alone may be a password without its colon
         rest = f"***@{place}"
     elif mark:
-        rest = re.sub(r"^([^:/?#[]*):(?!\d*(?:[/?#]|$))[^/?#]*", r"\1:***", rest)  # its host was forgotten
+        rest = re.sub(r"^([^:/?#[]*):(?!\d*(?:/\d*)?(?:[?#]|$)).*", r"\1:***", rest)  # its host was forgotten
     rest = re.sub(r"#.*", "#***", rest)
     head, question, query = rest.partition("?")
     rest = head + question + "&".join(_option(part) for part in query.split("&"))
@@ -55,7 +55,7 @@ class Address:
     port: int = 6379
     path: str = ""
     db: int = 0
-    username: str | None = None
+    username: str | None = field(default=None, repr=False)  # it may be a password without its colon
     password: str | None = field(default=None, repr=False)
     options: tuple[tuple[str, Any], ...] = ()
     revive: Callable[[], object] | None = field(default=None, repr=False, compare=False)
@@ -91,7 +91,9 @@ def parse_url(url: object) -> Address:
     unknown = sorted(set(query) - _OPTIONS)
     if unknown:
         raise InvalidURL(f"url {shown} has the unknown option {unknown[0]!r}; known: {', '.join(sorted(_OPTIONS))}")
-    options = {name: values[-1] for name, values in query.items()}
+    if repeated := [name for name in query if len(query[name]) > 1]:
+        raise InvalidURL(f"url {shown} has the option {repeated[0]!r} twice: leave one of them out")
+    options = {name: values[0] for name, values in query.items()}
     db = _database(options.pop("db", parts.path.strip("/") if scheme != "unix" else ""), shown)
     username = unquote(parts.username) if parts.username else None
     password = unquote(parts.password) if parts.password else None

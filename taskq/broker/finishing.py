@@ -49,7 +49,7 @@ _REASONS: dict[str, tuple[Ending, str, str, bool]] = {
     "unknown": (Ending.FAILED, "UnknownTask", "no worker knows task {task!r} after {defers} tries", True),
 }
 
-_FINAL = {"cancelled", "purged"}  # reasons after which no follow-up runs
+FINAL = {"cancelled", "purged"}  # reasons after which no follow-up runs
 
 # Target, id there, when it is due or 'dead', and of a signed job what its header says then: written by move.lua.
 _MOVED = re.compile(r"moved (\S+) (\S+) (\S+)(?: (\S+))?")
@@ -91,11 +91,17 @@ def _unsigned_finish(job: EndedJob, now_us: int, queue: str, signer: Signer | No
 def finishes(found: Sequence[EndedJob], now_us: int, queue: str, signer: Signer | None = None) -> list[Finish]:
     """Make what ``finish_of`` does, of the jobs that can be finished here.
 
-    The others have a newer envelope, which says what follows their end: they wait for workers that can read it. But
-    nothing follows one that was cancelled, and who cancelled it waits for the answer.
+    Some have a newer envelope, which says what follows their end: they wait for workers that can read it. But nothing
+    follows one that was cancelled, and who cancelled it waits for the answer. Others are signed: without a key their
+    record would not be believed, nor what follows them, so they wait for workers that have one.
     """
-    ours = [job for job in found if job.reason in _FINAL or newer_version(job.data) is None]
-    return [finish_of(job, now_us, queue, signer) for job in ours]
+    return [finish_of(job, now_us, queue, signer) for job in found if _is_ours(job, signer)]
+
+
+def _is_ours(job: EndedJob, signer: Signer | None) -> bool:
+    if signer is None and is_signed(job.data):
+        return False
+    return job.reason in FINAL or newer_version(job.data) is None
 
 
 def _bare_finish(job: EndedJob, now_us: int, queue: str) -> Finish:
@@ -170,7 +176,7 @@ def _moved_line(line: bytes, now_us: int, *, dead: bool) -> bytes:
     stamp, _, rest = line.partition(b";")
     fields = rest.split(b";")
     if not dead and len(fields) > EXPIRES and fields[EXPIRES].isdigit() and stamp.isdigit():
-        passed = now_us // 1000 - int(stamp)
+        passed = max(0, now_us // 1000 - int(stamp))  # the stamp is not signed: it may say a later time than now
         fields[EXPIRES] = b"%d" % max(0, int(fields[EXPIRES]) - passed)
     return b";".join(fields)
 
@@ -208,15 +214,15 @@ def finish_ended(
 ) -> int:
     """Finish jobs that ended inside a script: all of them, or ``only`` that one; idempotent.
 
-    Those that wait for workers of a newer taskq stay. Where there are such, the others are looked for behind them, at
-    some thousand at a time.
+    Those that wait for workers of a newer taskq, or for some with a key, stay. Where there are such, the others are
+    looked for behind them, at some thousand at a time.
 
     Args:
         runner: runs the calls.
         queue: theirs.
         only: the unique part of one job's id.
         left: is called if some stay, with the place where to go on: ``0`` if all were looked at.
-        signer: of their results; None where nothing is signed.
+        signer: of their results; None where there is no key.
         after: the place where to look first, as ``left`` was told.
 
     Returns:

@@ -25,6 +25,7 @@ from taskq.errors import (
     InvalidPriority,
     LeaseLost,
     PayloadTooLarge,
+    SerializationError,
     ShutDown,
     TaskqError,
     shorten,
@@ -105,15 +106,18 @@ class Coder:
         self._prefix = self._codec.name.encode() + b";"
         self._ranked = of.discipline is Discipline.PRIORITY
         self._most = of._app.settings.max_body
+        signer = of._app._signer
+        self._pickles = signer is None or not signer.required
 
     def encode(self, value: Any) -> Item:
         """Return an item as it is stored.
 
         Raises:
-            SerializationError: it is no data.
+            SerializationError: it is no data, or to be pickled where what is stored must be signed.
             InvalidPriority: the queue is one of priorities, and the item has none.
             PayloadTooLarge: it is larger than ``max_body``.
         """
+        self._check(self._codec.name)
         place = repr(priority_of(value)) if self._ranked else ""
         payload = self._codec.encode(value, self._types, "item")
         if len(payload) > self._most:
@@ -130,9 +134,19 @@ class Coder:
             SerializationError: it is damaged, or of a codec that is not allowed here.
         """
         if member.startswith(self._prefix, ARRIVAL):
+            self._check(self._codec.name)
             return self._codec.decode(member[ARRIVAL + len(self._prefix) :], self._types)
         name, _, payload = member[ARRIVAL:].partition(b";")
-        return self._of._app._serializers.codec(name.decode("utf-8", "replace")).decode(payload, self._types)
+        codec = name.decode("utf-8", "replace")
+        self._check(codec)
+        return self._of._app._serializers.codec(codec).decode(payload, self._types)
+
+    def _check(self, codec: str) -> None:
+        if codec == "pickle" and not self._pickles:
+            raise SerializationError(
+                f"pickle is refused in queue {self._of.name!r}: items are not signed, and require_signed is on; use "
+                "another serializer for this app"
+            )
 
 
 def priority_of(value: Any) -> float:

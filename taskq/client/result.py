@@ -9,7 +9,7 @@ from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from taskq.broker import jobs, results, work
-from taskq.broker.finishing import finishes, moved_to
+from taskq.broker.finishing import FINAL, finishes, moved_to
 from taskq.client.future import OVER, LightFuture
 from taskq.client.operation import Operation, aperform, perform
 from taskq.client.records import gone, open_record, read_record
@@ -396,6 +396,8 @@ class AsyncResult(LightFuture[R]):
             return False
         if letter in {"C", "E"}:
             now, ended = yield work.ended(keys, self.unique)
+            if any(job.reason in FINAL for job in ended):  # by an earlier call, if not by this one
+                letter = "C"
             if made := finishes(ended, now, self.queue, self._app._signer):
                 yield work.end(keys, made)
         if letter != "C" or not self._quiet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from concurrent.futures import as_completed
 
 import pytest
@@ -11,9 +12,11 @@ from coordination_kit import until
 from signing_kit import NEW, OLD, InnerWorker, Intruder, intruder_at
 
 from taskq import TaskQ
+from taskq.broker import work
+from taskq.broker.items import ARRIVAL
 from taskq.client.runs import read_runs
-from taskq.errors import JobExpired, SignatureError, UnknownSigningKey
-from taskq.model.job import encode_body, encode_header
+from taskq.errors import JobExpired, SerializationError, SignatureError, UnknownSigningKey
+from taskq.model.job import encode_body, encode_header, split_data
 from taskq.model.outcome import RECORD_VERSION, Ending, Record, encode_record
 from taskq.model.signing import MARK, is_signed
 
@@ -198,6 +201,16 @@ def test_a_signed_job_is_not_moved_without_a_key(add, worker, plain):
     assert job.get(DEADLINE) == 3
 
 
+def test_a_job_that_was_stamped_later_than_now_is_not_given_more_time_by_moving_it(app, add, worker, intruder):
+    job = add.apply_async((1, 2), expires=60.0)
+    stamp, _, rest = intruder.stored(job.unique).partition(b";")
+    intruder.put(job.unique, b"%d;%b" % (int(stamp) + 10**9, rest))
+    moved = app.control.move(job.id, "other")
+    stored = intruder.stored(moved.now.partition("/")[2], "other")
+    header, _ = split_data(stored)
+    assert (header.expires_ms, is_signed(stored)) == (60_000, True)
+
+
 def test_a_forged_job_is_not_signed_by_moving_it(app, worker, intruder):
     job_id = intruder.put("forged", FORGED.replace(b"\n", b";s1:00000000:x\n", 1))
     with pytest.raises(SignatureError):
@@ -373,6 +386,43 @@ def test_a_dead_job_whose_result_is_gone_has_an_end(app, worker, intruder):
         app.AsyncResult(result.id).get(DEADLINE)
 
 
+# -- who has no key ---
+
+
+def end_in_a_script(worker: InnerWorker) -> None:
+    """Have the server notice that jobs expired; nobody writes their results yet."""
+    worker.broker.run(work.step(worker.queues[0].keys, worker.id, work.StepRequest(count=10)))
+
+
+def test_who_waits_without_a_key_leaves_the_ending_to_a_worker(app, add, worker, plain, intruder):
+    job = add.apply_async((1,), expires=60.0, link_error=app.tasks["told"].s())
+    intruder.put(job.unique, b"1700000000000;" + intruder.stored(job.unique).partition(b";")[2])
+    end_in_a_script(worker)
+    with pytest.raises(TimeoutError):
+        plain.AsyncResult(job.id).get(1.0)
+    worker.run_all()
+    with pytest.raises(JobExpired):
+        job.get(DEADLINE)
+    assert app.AsyncResult(f"other/{job.unique}.e0").get(DEADLINE)[0]["ending"] == "expired"
+    assert plain.AsyncResult(job.id).state == "expired"
+
+
+CANCELLING = {
+    "cancel": lambda plain, job: plain.AsyncResult(job.id).cancel(),
+    "twice": lambda plain, job: plain.AsyncResult(job.id).cancel() and plain.AsyncResult(job.id).cancel(),
+    "purge of a queue": lambda plain, job: plain.Queue(job.queue).purge(),
+    "purge by control": lambda plain, job: plain.control.purge(job.queue),
+}
+
+
+@pytest.mark.parametrize("way", CANCELLING)
+def test_who_cancels_without_a_key_leaves_the_signed_result_to_a_worker(app, add, worker, plain, way):
+    job = add.delay(1, 2)
+    assert CANCELLING[way](plain, job)
+    worker.run_all()
+    assert (worker.ran, app.AsyncResult(job.id).cancelled()) == ([], True)
+
+
 # -- rotation ---
 
 
@@ -423,3 +473,28 @@ def test_what_was_not_signed_does_not_become_signed_by_its_follow_ups(make, plai
     worker.do_chores(worker.queues[0])
     worker.close()
     assert not is_signed(intruder.stored(f"{job.unique}.l0", "other"))
+
+
+# -- pickled items ---
+
+
+def test_a_pickled_item_is_not_read_where_what_is_stored_must_be_signed(make, intruder):
+    box = make(allow_pickle=True).Queue("box")
+    box.put(1)
+    key = intruder.keys("box").key("items")
+    ((member, score),) = intruder.client.zrange(key, 0, 0, withscores=True)
+    intruder.client.zadd(key, {member[:ARRIVAL] + b"pickle;" + pickle.dumps(2): score})
+    intruder.client.zrem(key, member)
+    with pytest.raises(SerializationError, match="items are not signed"):
+        box.get(timeout=DEADLINE)
+
+
+def test_a_pickled_item_is_not_put_where_nobody_would_read_it(make):
+    with pytest.raises(SerializationError, match="items are not signed"):
+        make(allow_pickle=True, serializer="pickle").Queue("box").put(1)
+
+
+def test_pickled_items_are_read_where_signatures_are_not_required(make):
+    box = make(allow_pickle=True, serializer="pickle", require_signed=False).Queue("box")
+    box.put({1})
+    assert box.get(timeout=DEADLINE) == {1}

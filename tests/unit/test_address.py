@@ -72,6 +72,8 @@ def test_a_good_url_is_read(url, address):
         ("redis://host?timeout=5", "unknown option 'timeout'"),
         ("redis://host?novalue", "malformed"),
         ("rediss://host?ssl_cert_reqs=maybe", "ssl_cert_reqs"),
+        ("rediss://host?ssl_cert_reqs=required&ssl_cert_reqs=none", "'ssl_cert_reqs' twice"),
+        ("redis://host?db=1&db=1", "'db' twice"),
         ("unix://", "socket path"),
         ("unix://relative.sock", "socket path"),
         ("unix:///" + "x" * 107, "socket path"),
@@ -98,6 +100,9 @@ SECRETS = [
     f"redis://user:a:{SECRET}@host:0",
     f"redis://user:{SECRET}",  # the host was forgotten
     f"redis://user:{SECRET}/0",
+    f"redis://user:99/{SECRET}",
+    f"redis://user:9a/{SECRET}",
+    f"redis://user:99/9{SECRET}/0",
     f"redis://:{SECRET}\n@host:0",
     f"redis://:{SECRET}\x00@host:0",
     f"redis://:{SECRET}@[::1",
@@ -141,11 +146,17 @@ def test_an_address_never_shows_its_password(url):
     assert SECRET not in repr(address)
 
 
+def test_an_address_does_not_show_a_name_that_may_be_a_password_without_its_colon():
+    assert SECRET not in repr(parse_url(f"redis://{SECRET}@host"))
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
         ("redis://host:6379/0", "redis://host:6379/0"),
         ("redis://host", "redis://host"),
+        ("redis://host:6379/", "redis://host:6379/"),
+        ("redis://host:6379/0?db=1", "redis://host:6379/0?db=1"),
         ("redis://[::1]:6379", "redis://[::1]:6379"),
         ("redis://:p@host:1", "redis://:***@host:1"),
         ("localhost:6379/0", "localhost:6379/0"),
