@@ -51,10 +51,14 @@ def survey(queue: QueueKeys, source: str, cursor: str, count: int, workers: Sequ
     return make_call(load()["survey"], queue, arguments, parse, extra_keys=_leases(queue, workers))
 
 
-def mend_job(queue: QueueKeys, fault: Fault, workers: Sequence[str]) -> Call[bool]:
-    """Put a job right."""
+def mend_job(queue: QueueKeys, fault: Fault, workers: Sequence[str]) -> Call[bool | None]:
+    """Put a job right; None if there are more workers than ``workers``."""
+
+    def parse(reply: list[Any]) -> bool | None:
+        return None if reply[0] == b"W" else _mended(reply)
+
     arguments: tuple[Argument, ...] = (fault.unique, fault.word, *map(_bytes, workers))
-    return make_call(load()["mend"], queue, arguments, _mended, extra_keys=_leases(queue, workers))
+    return make_call(load()["mend"], queue, arguments, parse, extra_keys=_leases(queue, workers))
 
 
 def audit(queue: QueueKeys, workers: Sequence[str]) -> Call[Audit]:

@@ -51,7 +51,7 @@ class Finding:
     id: str
     text: str
     repair: str = ""
-    remedy: Call[bool] | Command[bool] | None = field(default=None, repr=False, compare=False)
+    remedy: Call[bool] | Command[bool] | JobRemedy | None = field(default=None, repr=False, compare=False)
 
 
 # --- jobs -------------------------------------------------------------------------------------------------------------
@@ -64,6 +64,14 @@ class Fault:
     unique: bytes
     word: str
     places: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JobRemedy:
+    """What mend.lua is told of a job, and the workers whose leases were found; others may come until then."""
+
+    fault: Fault
+    workers: frozenset[str]
 
 
 _BACK = "back in line by the time at which it was accepted; when it was due is not known any more"

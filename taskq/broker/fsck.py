@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from taskq.broker import checking, findings, jobs, keys
 from taskq.broker.call import Call, Command
 from taskq.broker.checking import LOOKED_AT, SOURCES
-from taskq.broker.findings import COORDINATION, LEASE, LEFTOVER, WAKE, Audit, Fault, Finding, Pair
+from taskq.broker.findings import COORDINATION, LEASE, LEFTOVER, WAKE, Audit, Fault, Finding, JobRemedy, Pair
 from taskq.broker.jobs import MARK_MS
 from taskq.broker.keys import QueueKeys
 from taskq.broker.queues import ITEMS, META_TTL_MS
@@ -30,9 +30,9 @@ __all__ = ["Finding", "check", "examine", "mend"]
 KEYS_PAGE: Final = 1000  # keys a SCAN: half a millisecond of the server's time
 PAGE_BYTES: Final = 500_000  # of jobs that one call reads inside the server
 FIRST_PAGE: Final = 16  # ids of a page before their size is known
-LOOKUPS: Final = 5000  # a call: one per id and place, and each worker's lease is one
-TRIES: Final = 100  # to read a page while workers come and go
-PAUSE: Final = 0.05  # seconds before a second look at what two commands write, one after the other
+TRIES: Final = 100  # to read a page, or mend a job, while workers come and go
+BREATH: Final = 0.01  # seconds before the next try
+PAUSE: Final = 1.0  # seconds before a second look at what two commands write, one after the other over a slow link
 OTHERS: Final = "__"  # begins names that are not ours: whoever measures or tests may keep something beside a queue
 _TTLS: Final = {"s": 300_000, "m": MARK_MS, "control": ORDER_TTL_MS, "gone": GONE_TTL_MS, "worker": GONE_TTL_MS}
 
@@ -63,7 +63,13 @@ def examine(broker: Broker, *, strict: bool = False, queues: Collection[str] = (
 
 
 def mend(broker: Broker, finding: Finding) -> bool:
-    """Put right what a finding is about, if it still is wrong; answers whether it was, and is not any more."""
+    """Put right what a finding is about, if it still is wrong; answers whether it was, and is not any more.
+
+    Raises:
+        BrokerError: the server refused or was not reached, or workers come and go all the time.
+    """
+    if isinstance(finding.remedy, JobRemedy):
+        return _mend_job(broker, broker.keys(finding.queue), finding.remedy)
     if isinstance(finding.remedy, Call):
         return broker.run(finding.remedy)
     return finding.remedy is not None and broker.read(finding.remedy)
@@ -231,40 +237,55 @@ def _examine_jobs(broker: Broker, tag: _Tag) -> Iterator[Finding]:
     told: set[tuple[str, bytes]] = set()  # a page may bring again what another one brought
     sources = [source for source in SOURCES if source in tag.names]
     for source in [*sources, *(f"l:{worker}" for worker in sorted(tag.leases))]:
-        for fault, workers in _survey(broker, tag, source):
+        for fault in _survey(broker, tag, source):
             if (fault.word, fault.unique) not in told:
                 told.add((fault.word, fault.unique))
                 finding = findings.of_job(tag.keys.queue, fault)
-                yield (
-                    replace(finding, remedy=checking.mend_job(tag.keys, fault, workers)) if finding.repair else finding
-                )
+                remedy = JobRemedy(fault, frozenset(tag.leases)) if finding.repair else None
+                yield replace(finding, remedy=remedy)
 
 
-def _survey(broker: Broker, tag: _Tag, source: str) -> Iterator[tuple[Fault, list[str]]]:
-    """Yield the faults of one key's ids, each with the workers that were looked at."""
+def _survey(broker: Broker, tag: _Tag, source: str) -> Iterator[Fault]:
+    """Yield the faults of one key's ids."""
     queue, cursor, count, tries = tag.keys, "0", FIRST_PAGE, 0
-    workers = _workers(broker, tag)
+    workers = _workers(broker, queue, tag.leases)
     while True:
-        count = max(1, min(count, LOOKED_AT, LOOKUPS // (len(SOURCES) + len(workers))))
+        count = max(1, min(count, LOOKED_AT))
         page = broker.run(checking.survey(queue, source, cursor, count, workers))
         if page is None:
             tries += 1
-            if tries == TRIES:
-                raise BrokerError(f"workers of queue {queue.queue!r} come and go too fast to look at it; try again")
-            workers = _workers(broker, tag)
+            _breathe(queue, tries)
+            workers = _workers(broker, queue, tag.leases)
             continue
-        for fault in page.faults:
-            yield fault, workers
+        tries = 0
+        yield from page.faults
         cursor = page.cursor
         if cursor == "0":
             return
         count = PAGE_BYTES * page.looked // page.size if page.size else LOOKED_AT
 
 
-def _workers(broker: Broker, tag: _Tag) -> list[str]:
-    """Return the workers with a lease or with jobs; who is entered meanwhile is seen by the script."""
-    command = Command(("ZRANGE", tag.keys.key("workers"), 0, -1), lambda reply: reply)
-    return sorted(tag.leases | {name.decode("utf-8", "surrogateescape") for name in broker.read(command)})
+def _mend_job(broker: Broker, queue: QueueKeys, remedy: JobRemedy) -> bool:
+    for tries in range(1, TRIES + 1):
+        workers = _workers(broker, queue, remedy.workers)
+        mended = broker.run(checking.mend_job(queue, remedy.fault, workers))
+        if mended is not None:
+            return mended
+        _breathe(queue, tries)
+    raise AssertionError("the last try has raised")
+
+
+def _breathe(queue: QueueKeys, tries: int) -> None:
+    """Wait before the next try of what a worker came in between of; raises BrokerError after TRIES."""
+    if tries >= TRIES:
+        raise BrokerError(f"workers of queue {queue.queue!r} come and go too fast to look at it; try again")
+    time.sleep(BREATH)
+
+
+def _workers(broker: Broker, queue: QueueKeys, known: Collection[str]) -> list[str]:
+    """Return the workers with a lease, or with jobs (``known``); who is entered meanwhile is seen by the script."""
+    command = Command(("ZRANGE", queue.key("workers"), 0, -1), lambda reply: reply)
+    return sorted({*known, *(name.decode("utf-8", "surrogateescape") for name in broker.read(command))})
 
 
 # --- locks, barriers, conditions, data queues -------------------------------------------------------------------------

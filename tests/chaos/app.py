@@ -51,6 +51,13 @@ async def aslow(key: str, seconds: float) -> str:
     return key
 
 
+@app.task(queue=ranked, max_retries=0)
+def doomed(key: str) -> None:
+    note("start", key)
+    note("doom", key)
+    raise Unlucky(key)
+
+
 @app.task(queue=fifo, max_retries=30, retry_on=Unlucky, backoff=0.05, jitter=0)
 def flaky(key: str) -> str:
     note("start", key)

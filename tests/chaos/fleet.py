@@ -24,6 +24,8 @@ POOLS = {
     "gevent": ("--pool", "gevent", "-c", "10"),
     "asyncio": ("--pool", "asyncio", "-c", "10"),
 }
+READY = " is ready: pool"
+UNREACHABLE = 4  # exit code of a worker that found no server when it started, and leaves it to its supervisor to retry
 BEHIND_PROXY = {"process", "gevent", "producer-1", "producer-2"}
 
 
@@ -60,6 +62,7 @@ class Fleet:
         self.producers = [Member(f"producer-{number}") for number in range(PRODUCERS)]
         self.namespace = "chaos"
         self.jobs_log = folder / "jobs.log"
+        self.ended_early: list[str] = []
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -115,10 +118,24 @@ class Fleet:
             "PYTHONPATH": str(TESTS),
         }
 
+    def kill(self, member: Member) -> None:
+        """Kill a member and start its successor."""
+        self._note_end(member)
+        if member.running.process.poll() is None:
+            member.running.signal(signal.SIGKILL)
+            member.running.wait()
+        self.start(member)
+
+    def _note_end(self, member: Member) -> None:
+        """Write down a member that ended although nobody killed it; one that could not start for a fault may."""
+        code = member.running.process.poll()
+        if code is not None and not (code == UNREACHABLE and READY not in member.running.lines()):
+            self.ended_early.append(f"{member.name} ended by itself with {code}: {member.running.lines()[-500:]}")
+
     @staticmethod
     def _await_ready(worker: Worker) -> None:
         wait_until(
-            lambda: " is ready: pool" in worker.lines() or worker.process.poll() is not None,
+            lambda: READY in worker.lines() or worker.process.poll() is not None,
             f"worker up: {worker.lines()}",
         )
         assert worker.process.poll() is None, worker.lines()
@@ -136,6 +153,7 @@ class Fleet:
             if member.stopped:
                 member.running.signal(signal.SIGCONT)
                 member.stopped = False
+            self._note_end(member)
             if member.running.process.poll() is not None:
                 self.start(member)
 

@@ -37,7 +37,12 @@ class Nemesis:
         self._timers: list[threading.Timer] = []
         self._hindered: list[Fault] = []
         self._faults: list[Fault] = []
-        self.outages: list[Fault] = []
+        self._brief: list[Fault] = []
+        self._outages: list[Fault] = []
+
+    def disturbances(self) -> list[Fault]:
+        """Return when a worker did not reach the server, or none did: what ended then was not settled at once."""
+        return [*self._outages, *self._hindered, *self._brief]
 
     def faults(self) -> list[Fault]:
         """Return what may have made jobs run again; short hindrances only where several add up."""
@@ -80,11 +85,9 @@ class Nemesis:
 
     def _kill_worker(self, strike: Strike) -> None:
         member = self._worker(strike)
-        begin = time.monotonic()
-        member.running.signal(signal.SIGKILL)
-        member.running.wait()
-        self._faults.append(Fault(member.name, begin, time.monotonic()))
-        self._fleet.start(member)
+        begin, name = time.monotonic(), member.name
+        self._fleet.kill(member)
+        self._faults.append(Fault(name, begin, time.monotonic()))
 
     def _stop_worker_short(self, strike: Strike) -> None:
         member, seconds = self._worker(strike), LEASE * (0.1 + 0.2 * strike.dose)
@@ -114,9 +117,7 @@ class Nemesis:
 
     def _kill_producer(self, strike: Strike) -> None:
         member = self._fleet.producers[strike.victim % len(self._fleet.producers)]
-        member.running.signal(signal.SIGKILL)
-        member.running.wait()
-        self._fleet.start(member)
+        self._fleet.kill(member)
 
     def _outage(self, strike: Strike) -> float:
         """Return for how many seconds the connections behind the proxy are disturbed."""
@@ -131,7 +132,9 @@ class Nemesis:
         self._hindered.append(Fault(member.name, now, now + seconds))
 
     def _cut_connections(self, strike: Strike) -> None:
+        now = time.monotonic()
         self._fleet.proxy.cut(reset=strike.victim % 2 == 0)
+        self._brief += [Fault(one.name, now, now) for one in self._fleet.workers if one.kind in BEHIND_PROXY]
 
     def _silence_connections(self, strike: Strike) -> None:
         self._fleet.proxy.silence()
@@ -179,7 +182,7 @@ class Nemesis:
     def _server_away(self) -> Iterator[None]:
         begin = time.monotonic()
         yield
-        self.outages.append(Fault("", begin, time.monotonic()))
+        self._outages.append(Fault("", begin, time.monotonic()))
 
     def _flush_scripts(self, strike: Strike) -> None:
         with suppress(redis.RedisError), self._fleet.server.client() as client:

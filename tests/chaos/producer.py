@@ -9,13 +9,15 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
-from chaos.app import aslow, flaky, quick, slow
+from chaos.app import aslow, doomed, flaky, quick, slow
 
-from taskq.errors import BrokerUnavailable, Indeterminate
+from taskq.errors import BrokerError, BrokerUnavailable, Indeterminate
 
 PAUSE = 0.03  # seconds between two calls; with three producers about 150 jobs a second with the batches
 BATCH = 10
+PATIENCE = 3.0  # seconds for a result; the jobs before it may take longer, and it is then given up
 
 
 class Producer:
@@ -37,6 +39,7 @@ class Producer:
     def run(self) -> None:
         kinds: list[Callable[[], tuple[list[str], Callable[[], object]]]] = [
             self._one, self._one, self._one, self._slow, self._aslow, self._later, self._flaky, self._many,
+            self._linked, self._asked,
         ]  # fmt: skip
         while not self.stopping:
             keys, send = self._dice.choice(kinds)()
@@ -76,6 +79,25 @@ class Producer:
     def _flaky(self) -> tuple[list[str], Callable[[], object]]:
         key = self._key()
         return [key], lambda: flaky.delay(key)
+
+    def _linked(self) -> tuple[list[str], Callable[[], object]]:
+        """A job that has follow-ups, of which one is to run: by how it ended."""
+        key, task = self._key(), self._dice.choice([aslow, doomed])
+        self._note("link", [key])
+        arguments = (key,) if task is doomed else (key, self._dice.uniform(0.05, 0.5))
+        then, otherwise = quick.si(f"{key}:then"), quick.si(f"{key}:else")
+        return [key], lambda: task.apply_async(arguments, link=then, link_error=otherwise)
+
+    def _asked(self) -> tuple[list[str], Callable[[], object]]:
+        key = self._key()
+
+        def send() -> None:
+            result = slow.delay(key, 0.05)
+            self._note("accept", [key])
+            with suppress(TimeoutError, BrokerError):
+                self._note("answer" if result.get(timeout=PATIENCE) == key else "wrong", [key])
+
+        return [key], send
 
     def _many(self) -> tuple[list[str], Callable[[], object]]:
         keys = [self._key() for _ in range(BATCH)]

@@ -54,13 +54,13 @@ def chaos(seconds: float, seed: int, folder: Path, tell: Callable[[str], None]) 
         fleet.heal()
         fleet.end_producers()
         findings = _drain(broker, tell)
-        findings += fleet.end_workers() + _fsck(broker)
+        findings += fleet.ended_early + fleet.end_workers() + _fsck(broker)
         findings += [f"{name} shows a traceback" for name in fleet.tracebacks()]
         sent = [line for log in fleet.producer_logs() for line in parse(log.read_text())]
         faults = nemesis.faults()
         reasons = {fault.worker for fault in faults if not fault.pid}
         findings += [f"{name} lost its lease without a reason" for name in fleet.fenced() if name not in reasons]
-        verdict = judge(sent, parse(fleet.jobs_log.read_text()), faults, _dead(broker), nemesis.outages)
+        verdict = judge(sent, parse(fleet.jobs_log.read_text()), faults, _dead(broker), nemesis.disturbances())
         broker.close()
     verdict.findings += findings
     for line in verdict.lines():

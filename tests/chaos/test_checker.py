@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from chaos.checker import UNSETTLED, Fault, Verdict, judge, parse
+from chaos.checker import SETTLING, UNSETTLED, Fault, Verdict, judge, parse
 from chaos.plan import WEIGHTS, draw
 
 SENT = "attempt a - 0 1.0\naccept a - 0 1.1\n"
@@ -29,8 +29,8 @@ def test_one_that_did_not_come_to_an_end_is_lost(ran: str) -> None:
     assert not found.good
 
 
-def test_one_in_the_dead_set_has_ended_visibly() -> None:
-    assert verdict(SENT, CUT, dead=("a",)).good
+def test_one_in_the_dead_set_is_not_lost() -> None:
+    assert verdict(SENT, CUT, dead=("a",)).lost == []
 
 
 def test_one_that_was_not_accepted_may_be_gone() -> None:
@@ -123,3 +123,90 @@ def test_a_plan_is_the_same_for_the_same_seed() -> None:
 
 def test_a_minute_has_every_kind_of_fault() -> None:
     assert {strike.kind for strike in draw(3, 60)} == set(WEIGHTS)
+
+
+def runs(word: str, count: int, worker: str = "w.1") -> str:
+    """So many runs one after another, each of a child of its own."""
+    ended = "{word} a {worker} {pid} {end}\n" if word else ""
+    line = "start a {worker} {pid} {start}\n" + ended
+    return "".join(
+        line.format(word=word, worker=worker, pid=number, start=number * 10.0, end=number * 10.0 + 1)
+        for number in range(1, count + 1)
+    )
+
+
+def kills(count: int, *, children: bool) -> list[Fault]:
+    """A kill in the middle of each run."""
+    return [
+        Fault("w.1", number * 10.0 + 0.5, number * 10.0 + 0.5, pid=number if children else 0)
+        for number in range(1, count + 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ran", "faults", "good"),
+    [
+        (runs("", 5), kills(5, children=True), True),
+        (runs("", 4), kills(4, children=True), False),
+        (runs("", 10), kills(10, children=False), True),
+        (runs("", 9), kills(9, children=False), False),
+        (runs("fail", 31), [], True),
+        (runs("fail", 30), [], False),
+        (runs("doom", 1), [], True),
+        ("", [], False),
+    ],
+)
+def test_a_dead_job_needs_its_reason(ran: str, faults: list[Fault], good: bool) -> None:
+    found = verdict(SENT, ran, *faults, dead=("a",))
+    assert found.good == good, found.lines()
+    assert bool(found.unexplained) != good
+
+
+def test_a_try_that_failed_explains_no_run_that_began_before_it() -> None:
+    both = "start a w.1 7 2.0\nstart a v.1 8 2.1\nfail a w.1 7 3.0\nfail a v.1 8 3.1\n"
+    assert len(verdict(SENT, both + "start a w.1 7 5.0\nend a w.1 7 6.0\n").unexplained) == 1
+
+
+def test_a_fault_soon_after_the_end_explains_what_a_disturbance_kept_from_being_settled() -> None:
+    late = 3.0 + SETTLING + 1
+    lines, fault = (parse(SENT), parse(RAN + AGAIN)), [Fault("w.1", late, late)]
+    assert late < 5.0
+    assert not judge(*lines, fault, ()).good
+    assert judge(*lines, fault, (), [Fault("w.1", 2.5, 3.2)]).good
+    assert not judge(*lines, fault, (), [Fault("v.1", 2.5, 3.2)]).good, "of another worker"
+
+
+LINKED = "attempt a - 0 1.0\nlink a - 0 1.0\naccept a - 0 1.1\n"
+THEN = "start a:then v.1 8 4.0\nend a:then v.1 8 5.0\n"
+ELSE = "start a:else v.1 8 4.0\nend a:else v.1 8 5.0\n"
+DOOMED = "start a w.1 7 2.0\ndoom a w.1 7 3.0\n"
+
+
+@pytest.mark.parametrize(
+    ("ran", "dead", "lost", "unexpected"),
+    [
+        (RAN + THEN, (), [], []),
+        (DOOMED + ELSE, ("a",), [], []),
+        (RAN, (), ["a:then"], []),
+        (DOOMED, ("a",), ["a:else"], []),
+        (RAN + THEN + ELSE, (), [], ["a:else"]),
+        (DOOMED + ELSE + THEN, ("a",), [], ["a:then"]),
+    ],
+)
+def test_the_follow_up_of_how_a_job_ended_runs_and_no_other(
+    ran: str, dead: tuple[str, ...], lost: list[str], unexpected: list[str]
+) -> None:
+    found = verdict(LINKED, ran, dead=dead)
+    assert (found.lost, found.unexpected) == (lost, unexpected)
+
+
+def test_a_follow_up_that_runs_twice_is_unexplained() -> None:
+    assert verdict(LINKED, RAN + THEN + THEN.replace("4.0", "6.0").replace("5.0", "7.0")).unexplained
+
+
+@pytest.mark.parametrize(
+    ("word", "ran", "good"), [("answer", RAN, True), ("answer", CUT, False), ("wrong", RAN, False)]
+)
+def test_a_result_is_that_of_a_job_that_ended(word: str, ran: str, good: bool) -> None:
+    found = verdict(f"attempt a - 0 1.0\n{word} a - 0 4.0\n", ran)
+    assert found.good == good

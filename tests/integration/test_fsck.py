@@ -6,7 +6,7 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -18,11 +18,17 @@ from handworker import HandWorker
 from taskq import TaskQ
 from taskq.broker import fsck, jobs, workers
 from taskq.broker.findings import MAX_DEAD, MAX_QUARANTINE, Finding
-from taskq.errors import BrokerUnavailable, Indeterminate, InvalidQueueName, UnknownQueue
+from taskq.errors import BrokerError, BrokerUnavailable, Indeterminate, InvalidQueueName, UnknownQueue
 
 pytestmark = pytest.mark.corrupts
 LOAD_SECONDS = 3.0  # a hundred looks, each at other moments of what runs
 HALF_HOUR = 1800.0  # seconds
+
+
+@pytest.fixture(autouse=True)
+def _hasty(monkeypatch) -> None:
+    """The second look follows soon, or the pauses were most of the time."""
+    monkeypatch.setattr(fsck, "PAUSE", 0.05)
 
 
 @pytest.fixture
@@ -64,6 +70,22 @@ def hand(app, any_server) -> Iterator[Hand]:
 def job(add) -> str:
     """The unique part of a job that waits."""
     return add.delay(1).unique
+
+
+def count_surveys(
+    app: TaskQ, monkeypatch: pytest.MonkeyPatch, before: Callable[[list[str]], object] = len
+) -> list[str]:
+    """Return a list that grows with each page that is read; ``before`` is called first."""
+    seen, whole = list[str](), app.broker.run
+
+    def run(call):
+        if call.script.name == "survey":
+            seen.append(call.script.name)
+            before(seen)
+        return whole(call)
+
+    monkeypatch.setattr(app.broker, "run", run)
+    return seen
 
 
 def only(hand: Hand, invariant: str, queue: str, id_: str, *, strict: bool = False) -> Finding:
@@ -557,6 +579,65 @@ def test_every_job_of_a_large_queue_is_looked_at(hand, add):
     assert {id_ for _, _, id_ in hand.findings()} == set(lost)
     assert hand.repair() == [True] * 1000
     assert hand.findings() == []
+
+
+def test_the_calls_do_not_grow_with_the_workers(hand, app, add, monkeypatch):
+    add.delay_many(range(2000))
+    seen = count_surveys(app, monkeypatch)
+    assert hand.findings() == []
+    alone = len(seen)
+    hand.client.zadd(hand.key("workers"), {f"w{number}": 10**17 for number in range(1000)})
+    assert hand.findings() == []
+    assert len(seen) - alone <= alone
+
+
+def test_a_worker_between_each_two_pages_does_not_end_the_look(hand, app, add, monkeypatch):
+    """Each page is read at its second try, and their sum is more than one page may have."""
+    monkeypatch.setattr(fsck, "TRIES", 3)
+    add.delay_many(range(3000))
+
+    def enter(seen: list[str]) -> None:
+        hand.client.zadd(hand.key("workers"), {f"w{len(seen) // 2}": 10**17})
+
+    seen = count_surveys(app, monkeypatch, enter)
+    assert hand.findings() == []
+    assert len(seen) > 2 * fsck.TRIES
+
+
+def test_a_job_is_repaired_although_a_worker_came_meanwhile(hand, app, job):
+    hand.client.zadd(hand.key("ready"), {"ghost": 1})
+    (finding,) = app.inspect.fsck()
+    hand.client.zadd(hand.key("workers"), {"new": 10**17})
+    assert app.control.repair(finding)
+    assert hand.findings() == []
+
+
+def test_a_repair_for_which_workers_come_too_fast_is_refused(hand, app, job, monkeypatch):
+    hand.client.zadd(hand.key("ready"), {"ghost": 1})
+    (finding,) = app.inspect.fsck()
+    monkeypatch.setattr(fsck, "TRIES", 3)
+    seen = list[str]()
+    whole = app.broker.run
+
+    def run(call):
+        seen.append(call.script.name)
+        hand.client.zadd(hand.key("workers"), {f"w{len(seen)}": 10**17})
+        return whole(call)
+
+    monkeypatch.setattr(app.broker, "run", run)
+    with pytest.raises(BrokerError, match="come and go too fast"):
+        app.control.repair(finding)
+    assert seen == ["mend"] * 3
+
+
+def test_a_producer_on_a_slow_link_gives_no_false_alarm(hand, app, job, monkeypatch):
+    """It has declared its queue, and lists it a round trip later."""
+    monkeypatch.undo()
+    hand.client.srem(f"{app.settings.namespace}:queues", "default")
+    late = threading.Timer(0.3, lambda: app.broker.read(jobs.register_queue(app.settings.namespace, "default")))
+    late.start()
+    assert hand.findings() == []
+    late.join()
 
 
 def test_a_server_that_is_away_is_told(namespace, start_server):

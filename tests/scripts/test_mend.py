@@ -12,7 +12,7 @@ from taskq.model.discipline import Discipline
 DAMAGED = "x;1;;;;\nb"
 
 
-def mend(kit: Kit, word: str, unique: str = "a", workers: tuple[str, ...] = ()) -> bool:
+def mend(kit: Kit, word: str, unique: str = "a", workers: tuple[str, ...] = ()) -> bool | None:
     return kit.run(checking.mend_job(kit.keys, Fault(unique.encode(), word, ()), workers))
 
 

@@ -69,6 +69,11 @@ def test_a_job_is_told_with_its_fault_and_its_places(kit: Kit, state, place, fou
     assert faults(kit, workers=("v", "w")) == {"a": found}
 
 
+def test_a_lease_of_more_jobs_than_are_looked_at_is_searched(kit: Kit):
+    kit.seed(jobs={"a": data()}, ready={"a": 1}, lease_w={"a": "1;1;0;0", "b": "2;1;0;0", "c": "3;1;0;0"})
+    assert faults(kit) == {"a": ("double", "ready", "leased")}
+
+
 @pytest.mark.parametrize(("unique", "stored"), [("a", ""), ("a", "x;1;;;;\nb"), ("a", data()[:-2]), ("a b", data())])
 def test_a_damaged_id_or_header_is_told(kit: Kit, unique, stored):
     kit.seed(jobs={unique: stored}, ready={unique: 1})

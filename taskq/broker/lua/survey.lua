@@ -9,7 +9,7 @@
 -- include state
 -- include quarantine
 -- include judge
-local MOST = 500 -- ids a call, with two workers a millisecond or two of the server's time
+local MOST = 500 -- ids a call, a millisecond or two of the server's time
 local HASHES = {jobs = key_jobs, state = key_state, revoked = key_revoked}
 local SETS = {ready = key_ready, delayed = key_delayed, suspect = key_suspect, dead = key_dead}
 for i = FIXED + 1, #KEYS do HASHES['l:' .. ARGV[REST + i - FIXED]] = KEYS[i] end
@@ -33,7 +33,7 @@ local function judge(from, to)
     end
     bytes = bytes + #found[i] + #found[i + 1]
   end
-  local spots, states = places_of(ids), arg_source ~= 'revoked' and redis.call('HMGET', key_state, unpack(ids)) or {}
+  local spots, states = places_of(ids), arg_source ~= 'revoked' and fields_of(key_state, ids, index_of(ids)) or {}
   for i, id in ipairs(ids) do
     local spot, word = spots[i], nil
     if arg_source == 'jobs' or not bodies[i] then word = fault_of(id, bodies[i], states[i], spot) end
