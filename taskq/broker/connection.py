@@ -18,7 +18,10 @@ T = TypeVar("T")
 CONNECT_TIMEOUT = 5.0  # seconds; a TLS handshake over a slow link needs one, a mistaken port must not hang
 REPLY_TIMEOUT = 15.0  # seconds without a byte; far above any script, below the 60 s for which a call is repeated
 PARTIAL: Final = object()  # what there is of a reply is not the whole of it
-_NOT_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+# Seconds for the next piece of a reply. A server writes a large one in pieces that follow each other at once: it is
+# read in one go, and the loop does not turn for each. A link that brings 1,448 bytes in that time brings 36 MB in 12 s.
+NEXT_PIECE: Final = 0.0005
+_NOT_YET = (TimeoutError, BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 def connection_options(address: Address, timeout: float | None) -> dict[str, Any]:
@@ -112,7 +115,7 @@ class Link:
         return self._connection.read_response()
 
     def receive_ready(self) -> Any:
-        """Return the next reply if all of it is there, else PARTIAL: the next call goes on with it. Returns at once.
+        """Return the next reply if all of it is there or about to come, else PARTIAL: the next call goes on with it.
 
         Raises:
             Exception: redis-py's; the connection stays usable after an error reply, and is closed after any other.
@@ -120,7 +123,7 @@ class Link:
         connection = self._connection
         if not self.connected:
             raise ConnectionError("the connection is not open")
-        connection._sock.settimeout(0)
+        connection._sock.settimeout(NEXT_PIECE)
         try:
             return connection.read_response(disconnect_on_error=False)
         except ResponseError:

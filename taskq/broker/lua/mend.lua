@@ -12,6 +12,7 @@
 -- include lifecycle
 -- include state
 -- include quarantine
+-- include fields
 -- include judge
 if #KEYS - FIXED ~= #ARGV - REST then return redis.error_reply('TASKQ_ARGS mend takes a key for each worker') end
 if is_blind() then return {'W'} end

@@ -8,6 +8,7 @@
 -- include text
 -- include state
 -- include quarantine
+-- include fields
 -- include judge
 local MOST = 500 -- ids a call, a millisecond or two of the server's time
 local HASHES = {jobs = key_jobs, state = key_state, revoked = key_revoked}
