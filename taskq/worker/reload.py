@@ -220,7 +220,7 @@ def forget_compiled(paths: Iterable[str]) -> None:
     It tells their versions apart by size and time in whole seconds: of two changes within one it may miss the second.
     """
     for path in paths:
-        with contextlib.suppress(OSError, NotImplementedError):
+        with contextlib.suppress(OSError, NotImplementedError):  # the second: this Python keeps nothing compiled
             Path(cache_from_source(path)).unlink(missing_ok=True)
 
 
