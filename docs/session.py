@@ -29,7 +29,7 @@ MASKS = (
     (r"\bshop\.\d+\.[0-9a-v]+", "WORKER"),
     (r"child +\d+, slot \d", "child SLOT"),
     (r'File ".*?shop.py"', 'File "shop.py"'),
-    (r"(fifo .*?TIME|fifo .*?-) +(-|\d[\d.,]*) +(-|\d[\d.,]*) +", r"\1 RATE RATE "),
+    (r"(fifo .*) (-|\d[\d.,]*) +(-|\d[\d.,]*) +(open|paused)", r"\1 RATE RATE \4"),
     (r"-{2,}", ""),
     (r" +", " "),
 )
