@@ -37,7 +37,7 @@ bench-peers: $(STAMP)  ## measure taskq beside nine other task queues (hours; AR
 	$(BIN)/python -m benchmarks.peers $(ARGS)
 
 soak: $(STAMP)  ## run the state machines with EXAMPLES examples each (20,000 take hours), then the chaos of five minutes
-	TASKQ_SOAK=$(EXAMPLES) $(BIN)/python -m pytest -q tests/property $(if $(SEED),--hypothesis-seed=$(SEED))
+	TASKQ_SOAK=$(EXAMPLES) $(BIN)/python -m pytest -q -n auto --dist worksteal tests/property $(if $(SEED),--hypothesis-seed=$(SEED))
 	$(BIN)/python -m tests.chaos.run --seconds 300 $(if $(SEED),--seed $(SEED))
 
 chaos: $(STAMP)  ## producers and workers of all pools under faults for SECONDS; SEED=n repeats a plan
