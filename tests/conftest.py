@@ -6,21 +6,19 @@ import contextlib
 import secrets
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from client_kit import end_timers
+from fsck_kit import what_is_wrong
 from servers import TestServer, redis_program, require_redis
-
-from taskq.broker.address import parse_url
-from taskq.broker.broker import Broker
-from taskq.broker.fsck import check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 TESTS = Path(__file__).parent
-CHECKED = {"integration", "acceptance", "chaos"}  # folders of tests that leave a namespace as taskq leaves it
+# Folders of tests that leave a namespace as taskq leaves it; those of scripts and of units write by hand.
+CHECKED = {"integration", "acceptance", "chaos", "conformance", "property"}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -79,10 +77,21 @@ def any_server(request: pytest.FixtureRequest) -> TestServer:
 
 
 @pytest.fixture
-def start_server() -> Iterator[Callable[..., TestServer]]:
-    """Start servers with the arguments of ``TestServer``, for one test that kills or restarts them."""
+def start_server(request: pytest.FixtureRequest) -> Iterator[Callable[..., TestServer]]:
+    """Start servers with the arguments of ``TestServer``, for one test that kills or restarts them.
+
+    What those that still run have in any namespace is checked before they are stopped.
+    """
+    started: list[TestServer] = []
     with contextlib.ExitStack() as stack:
-        yield lambda *args, **options: stack.enter_context(TestServer(*args, **options))
+
+        def start(*args: str | None, **options: Any) -> TestServer:
+            started.append(stack.enter_context(TestServer(*args, **options)))
+            return started[-1]
+
+        yield start
+        if is_checked(request):
+            _assert_whole([line for server in started if server.running for line in what_is_wrong(server.url)])
 
 
 @pytest.fixture
@@ -96,22 +105,19 @@ def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace that no other test has; what the servers have of it is checked when everybody who used it is gone."""
     namespace = f"t{secrets.token_hex(4)}"
     yield namespace
-    checked = CHECKED & {*request.path.relative_to(TESTS).parts}
-    if not checked or request.node.get_closest_marker("corrupts") is not None:
-        return
-    for server in {id(one): one for one in request.node.funcargs.values() if isinstance(one, TestServer)}.values():
-        if server.running:
-            broken = what_is_wrong(server.url, namespace)
-            assert not broken, "left in Redis: " + "; ".join(broken)
+    if is_checked(request):
+        servers = {id(one): one for one in request.node.funcargs.values() if isinstance(one, TestServer)}.values()
+        _assert_whole([line for one in servers if one.running for line in what_is_wrong(one.url, namespace)])
 
 
-def what_is_wrong(url: str, namespace: str) -> list[str]:
-    """Return what fsck finds in a namespace."""
-    broker = Broker(parse_url(url), namespace)
-    try:
-        return [f"{finding.invariant}: {finding.text}" for finding in check(broker)]
-    finally:
-        broker.close()
+def is_checked(request: pytest.FixtureRequest) -> bool:
+    """Tell whether a test leaves behind nothing but what taskq writes."""
+    folders = {*request.path.relative_to(TESTS).parts}
+    return bool(CHECKED & folders) and request.node.get_closest_marker("corrupts") is None
+
+
+def _assert_whole(broken: list[str]) -> None:
+    assert not broken, "left in Redis: " + "; ".join(broken)
 
 
 @pytest.fixture

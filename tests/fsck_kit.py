@@ -1,4 +1,4 @@
-"""What the tests of fsck share: somebody who writes into Redis by hand, and what is then found."""
+"""Fsck at the end of other tests; and what its own tests share: who writes into Redis by hand, and what is found."""
 
 from __future__ import annotations
 
@@ -10,7 +10,26 @@ import redis
 
 from taskq import TaskQ
 from taskq.broker import fsck
+from taskq.broker.address import parse_url
+from taskq.broker.broker import Broker
 from taskq.broker.findings import Finding
+
+
+def what_is_wrong(url: str, namespace: str = "") -> list[str]:
+    """Return what fsck finds in a namespace, or in all that are on the server."""
+    found = []
+    for name in [namespace] if namespace else _namespaces(url):
+        broker = Broker(parse_url(url), name)
+        found += [f"{one.invariant}: {one.text}" for one in fsck.check(broker)]
+        broker.close()
+    return found
+
+
+def _namespaces(url: str) -> list[str]:
+    """Return the namespaces in which there is a queue or a primitive, or was one."""
+    with redis.Redis.from_url(url) as client:
+        found = {key.decode("utf-8", "replace") for key in client.scan_iter(count=1000)}
+    return sorted({key.partition(":")[0] for key in found if key.partition(":")[2].startswith(("{", "queues"))})
 
 
 class Hand:

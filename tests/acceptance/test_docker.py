@@ -23,6 +23,7 @@ BUILD = 300.0  # seconds; with an empty cache it fetches a base image and the de
 CRAWL = 240.0  # seconds; it takes forty on two cores
 # Slow enough to be disturbed on any machine: 640 pages at 0.3 s, four at once in each of three containers.
 SLOW = {"site": ["--latency", "0.2", "0.4"], "worker-gevent": ["-c", "4"]}
+IMAGE = 200e6  # bytes; also on a base that is larger than the published one
 COMPLETE = "the crawl is complete: each file has its one record"
 
 pytestmark = pytest.mark.timeout(600)
@@ -121,6 +122,22 @@ def test_the_demo_ends_with_the_report_and_0(project: Project) -> None:
     assert done.returncode == 0, done.stdout
     assert COMPLETE in done.stdout
     assert "most complex functions" in done.stdout
+
+
+def test_the_image_is_small_and_has_no_package_tools(project: Project) -> None:
+    project.do("build", timeout=BUILD)
+    size = subprocess.run(
+        ["docker", "image", "inspect", "--format", "{{.Size}}", "taskq-demo"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(size.stdout) < IMAGE
+    command = ["sh", "-c", "command -v pip perl gcc; id -u"]
+    found = subprocess.run(
+        ["docker", "run", "--rm", "taskq-demo", *command], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert found.stdout.split() == ["10001"]
 
 
 def test_the_crawl_is_complete_though_containers_are_killed_stopped_and_paused(project: Project) -> None:
