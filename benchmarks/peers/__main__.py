@@ -18,11 +18,12 @@ from typing import Any
 
 from benchmarks.peers import environments, report, server, svg
 from benchmarks.peers.bench import Bench, Failed
+from benchmarks.peers.catalogue import NAMES, WORKLOADS, names_of
 from benchmarks.peers.figures import Figure, Sample, from_json, gather, to_json
 from benchmarks.peers.spec import FLOOR, KINDS, OURS, System
 from benchmarks.peers.systems import SYSTEMS
 from benchmarks.peers.systems.taskq import ROOT
-from benchmarks.peers.workloads import LETTERS, QUICK, WORKLOADS, Scale
+from benchmarks.peers.workloads import QUICK, Scale
 
 RESULTS = ROOT / "benchmarks/results"
 PAGE = ROOT / "docs/benchmarks.md"
@@ -33,9 +34,7 @@ QUICK_PATIENCE = 60.0
 def parsed(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("--systems", type=listed, default=list(SYSTEMS), help="such as taskq,floor,celery; default all")
-    parser.add_argument(
-        "--workloads", type=listed, default=list(LETTERS.values()), help="names or letters; default all"
-    )
+    parser.add_argument("--workloads", type=listed, default=list(NAMES), help="names or letters; default all")
     parser.add_argument("--pools", type=listed, default=list(KINDS), help="such as process,thread; default all")
     parser.add_argument("--runs", type=int, default=3, help="times round all systems; default 3")
     parser.add_argument("--count", type=int, help="jobs of a drain and of enqueuing; default 20,000")
@@ -49,10 +48,10 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="JSON file; default benchmarks/results/peers-DATE.json")
     parser.add_argument("--docs", type=Path, metavar="FILE", help="measure nothing; put FILE's figures into the docs")
     options = parser.parse_args(arguments)
-    options.workloads = [LETTERS.get(each, each) for each in options.workloads]
+    options.workloads = names_of(options.workloads)
     for asked, known in (
         (options.systems, SYSTEMS),
-        (options.workloads, {*WORKLOADS, "cost"}),
+        (options.workloads, NAMES),
         (options.pools, KINDS),
     ):
         if unknown := [each for each in asked if each not in known]:

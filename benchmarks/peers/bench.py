@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from benchmarks.peers.spec import Command, Plan, System
 from benchmarks.peers.systems.taskq import ROOT
 from benchmarks.rig import descendants, is_alive, tree_cpu
 
+STARTING = 15.0  # seconds after which the next worker of a fleet is started, whatever the one before does
+CALM = 3.0  # seconds without a new connection after which a fleet is up
 LEAVING = 5.0  # seconds that a worker has to stop
 STRAGGLERS = 0.5  # seconds in which a job that runs twice may do so before the count
 
@@ -62,6 +65,7 @@ class Bench:
             "BENCH_SLOTS": str(plan.slots),
             "BENCH_VARIANT": plan.variant,
             "BENCH_WORKLOAD": plan.workload,
+            "BENCH_QUEUES": ",".join(plan.queues),
             "BENCH_SIDE": side,
             "TASKQ_URL": self.server.url,
             "PYTHONPATH": str(ROOT),
@@ -96,6 +100,31 @@ class Bench:
         finally:
             _stop(roots)
 
+    @contextlib.contextmanager
+    def fleet(self, plan: Plan) -> Iterator[list[int]]:
+        """Run ``plan.workers`` workers, each started when the one before is connected: all at once would starve."""
+        command, roots = self.system.command(plan), []
+        with self.worker_log.open("ab") as log:
+            try:
+                for copy in range(plan.workers):
+                    connected = self.server.connected()
+                    roots.append(self._start(command, copy, plan, log))
+                    deadline = time.monotonic() + STARTING
+                    while self.server.connected() <= connected and time.monotonic() < deadline:
+                        time.sleep(0.02)
+                self._settled()
+                yield [root.pid for root in roots]
+            finally:
+                _stop(roots)
+
+    def _settled(self) -> None:
+        """Wait until no more connections come."""
+        deadline, seen, since = time.monotonic() + self.patience, -1, time.monotonic()
+        while time.monotonic() < min(deadline, since + CALM):
+            if (now := self.server.connected()) != seen:
+                seen, since = now, time.monotonic()
+            time.sleep(0.1)
+
     def _start(self, command: Command, copy: int, plan: Plan, log: Any) -> subprocess.Popen[bytes]:
         argv = [word.replace("%URL", self.server.url).replace("%COPY", str(copy)) for word in command.argv]
         argv[0] = str(self.home / "bin" / argv[0])
@@ -120,19 +149,23 @@ class Bench:
                 raise Failed(f"the worker ended{self.last_line()}")
             time.sleep(0.005)
 
-    def check(self, count: int) -> Ran:
-        """Return when the jobs ran, and which ran not once."""
+    def rows(self) -> list[tuple[int, int, float, float]]:
+        """Return number, process, start and end of each job that ran."""
+        return list(RECORD.iter_unpack(self.log.read_bytes()))
+
+    def check(self, count: int, others: Collection[int] = ()) -> Ran:
+        """Return when the jobs 0 to ``count``, and the others, ran, and which ran not once."""
         time.sleep(STRAGGLERS)
-        rows = list(RECORD.iter_unpack(self.log.read_bytes()))
+        rows = self.rows()
         runs = Counter(row[0] for row in rows)
         twice = sum(1 for runs_of in runs.values() if runs_of > 1)
-        missing = count - sum(1 for number in runs if 0 <= number < count)
+        missing = sum(1 for number in itertools.chain(range(count), others) if number not in runs)
         seconds = max(row[3] for row in rows) - min(row[2] for row in rows)
         return Ran(seconds, twice, missing)
 
     def ended(self, first: int) -> float:
         """Return the seconds from the first start of any job to the last end of those numbered from ``first``."""
-        rows = list(RECORD.iter_unpack(self.log.read_bytes()))
+        rows = self.rows()
         return float(max(row[3] for row in rows if row[0] >= first) - min(row[2] for row in rows))
 
     def last_line(self) -> str:
@@ -159,7 +192,10 @@ class Agent:
 
     def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
         self._process, self._log = process, log
-        self.has_bulk: bool = self.ask("hello")["bulk"]
+        able = self.ask("hello")
+        self.has_bulk: bool = able["bulk"]
+        self.has_threads: bool = able["threads"]
+        self.has_coroutines: bool = able["coroutines"]
 
     def tell(self, order: str, **options: Any) -> None:
         assert self._process.stdin is not None
@@ -185,9 +221,9 @@ class Agent:
         """Send so many jobs, numbered from ``first``; return the seconds and the seconds of CPU that it took."""
         return dict(self.ask("enqueue", task=task, count=count, extra=extra, bulk=bulk, first=first))
 
-    def trips(self, count: int, *, pause: float = 0.0, budget: float = 3600.0) -> list[float]:
+    def trips(self, count: int, *, pause: float = 0.0, budget: float = 3600.0, first: int = 0) -> list[float]:
         """Return the seconds of each round trip."""
-        return list(self.ask("trips", count=count, pause=pause, budget=budget))
+        return list(self.ask("trips", count=count, pause=pause, budget=budget, first=first))
 
 
 def _stop(roots: list[subprocess.Popen[bytes]]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.peers.spec import FLOOR, OURS
 
-MORE_IS_BETTER = {"jobs/s"}
+MORE_IS_BETTER = {"jobs/s", "x loopback", "round trips/s"}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ import time
 RECORD = struct.Struct("<qqdd")  # job, process, start and end by time.time()
 
 URL = os.environ.get("BENCH_URL", "redis://127.0.0.1:6379/0")
+# Where a system takes the size of redis-py's pool from its URL alone: since version 8 that is 100, fewer than some have
+# jobs at once.
+WIDE_URL = f"{URL}?max_connections=20000"
 RESULTS = os.environ.get("BENCH_RESULTS") == "1"
 POOL = os.environ.get("BENCH_POOL", "process")
 SLOTS = int(os.environ.get("BENCH_SLOTS", "1"))
@@ -21,11 +24,10 @@ CONCURRENCY = int(os.environ.get("BENCH_CONCURRENCY", SLOTS))  # of one worker, 
 VARIANT = os.environ.get("BENCH_VARIANT", "")
 WORKLOAD = os.environ.get("BENCH_WORKLOAD", "")
 IN_WORKER = os.environ.get("BENCH_SIDE") == "worker"  # and not in the producer, which nothing may patch
-SHORT = WORKLOAD not in {
-    "sleep",
-    "cpu",
-    "mixed",
-}  # whether jobs are short: some systems advise another prefetch for long ones
+# Whether jobs are short: some systems advise another prefetch for long ones.
+SHORT = WORKLOAD not in {"sleep", "crowd", "cpu", "mixed"}
+QUEUES = tuple(name for name in os.environ.get("BENCH_QUEUES", "").split(",") if name)  # besides the usual one
+PAYLOAD = 100_000  # characters of a large argument
 KEPT = 600  # seconds that results are kept, where they are
 
 _log = os.environ.get("BENCH_LOG", "")
@@ -58,6 +60,13 @@ def burned(number: int, loops: int) -> int:
     spin(loops)
     _note(number, started)
     return number
+
+
+def carried(number: int, text: str) -> int:
+    """Note it only if all of the text has come."""
+    if len(text) != PAYLOAD:
+        raise ValueError(f"{len(text)} characters instead of {PAYLOAD}")
+    return ran(number)
 
 
 def spin(loops: int) -> None:

@@ -18,11 +18,21 @@ GROUPS = {
     "enqueue": "a. Enqueue",
     "drain": "b. Drain",
     "roundtrip": "c. Round trip",
+    "halfload": "c. Round trip at half load",
     "sleep": "d. Jobs that sleep",
+    "crowd": "d. Many jobs that sleep",
     "cpu": "e. Jobs that use the CPU",
     "mixed": "f. Short jobs among long ones",
     "memory": "g. A worker that waits",
+    "children": "g. A worker with one child, and with eight",
     "cost": "h. What a job costs",
+    "fleet": "h. Many workers that wait",
+    "growth": "i. Growth",
+    "network": "j. A server that is far away",
+    "payload": "j. Large arguments",
+    "senders": "j. Many senders at once",
+    "startup": "j. Start",
+    "restart": "j. A server that was away",
 }
 
 
@@ -37,7 +47,7 @@ def number(value: float) -> str:
 def title(figure: Figure) -> str:
     """Return what the table of a figure is called."""
     results = {True: "results on", False: "results off", None: ""}[figure.results]
-    if figure.group not in {"drain", "cost"}:
+    if figure.group not in {"drain", "cost", "network"}:
         results = ""  # they always are on, or off, with this workload
     about = ", ".join(each for each in (figure.pool, results) if each)
     return f"{figure.measure} ({figure.unit})" + (f": {about}" if about else "")

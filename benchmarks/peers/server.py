@@ -14,6 +14,7 @@ from pathlib import Path
 import redis
 
 PATIENCE = 10.0  # seconds until it must answer
+SCRIPTS = ("eval", "evalsha", "fcall")  # commands whose time is that of a script and of all that it calls
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Work:
     bytes_in: float
     bytes_out: float
     cpu: float  # seconds
+    scripts: float  # seconds within Lua scripts
 
     def __sub__(self, before: Work) -> Work:
         return Work(*(getattr(self, each.name) - getattr(before, each.name) for each in fields(self)))
@@ -38,6 +40,9 @@ class Server:
     client: redis.Redis
     described: str
     pid: int
+    port: int
+    program: str
+    folder: Path  # of its files
 
     def reset(self) -> None:
         self.client.execute_command("FLUSHALL", "SYNC")  # the default is lazy: memory would shrink meanwhile
@@ -50,7 +55,11 @@ class Server:
             bytes_in=info["total_net_input_bytes"],
             bytes_out=info["total_net_output_bytes"],
             cpu=info["used_cpu_user"] + info["used_cpu_sys"],
+            scripts=sum(info.get(f"cmdstat_{name}", {"usec": 0})["usec"] for name in SCRIPTS) / 1e6,
         )
+
+    def connected(self) -> int:
+        return int(self.client.info("clients")["connected_clients"])
 
     def memory(self) -> int:
         """Bytes used. Not those of the data set alone: these would leave out what a key costs in the main table."""
@@ -69,11 +78,9 @@ def find_program(asked: str | None) -> str:
 
 
 @contextlib.contextmanager
-def running(program: str, folder: Path, *, durable: bool) -> Iterator[Server]:
-    """Start a server on a free port of the loopback; it is gone afterwards."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def running(program: str, folder: Path, *, durable: bool, port: int = 0) -> Iterator[Server]:
+    """Start a server on this port of the loopback, or a free one; it is killed afterwards, its files stay."""
+    port = port or free_port()
     settings = {"save": "", "appendonly": "yes" if durable else "no", "appendfsync": "everysec", "bind": "127.0.0.1"}
     words = [word for name, value in settings.items() for word in (f"--{name}", value)]
     with (folder / "server.log").open("ab") as log:
@@ -85,11 +92,18 @@ def running(program: str, folder: Path, *, durable: bool) -> Iterator[Server]:
         name = "Valkey" if "valkey_version" in info else "Redis"
         version = info.get("valkey_version", info["redis_version"])
         shown = " ".join(f"--{key} {value or repr('')}" for key, value in settings.items())
-        yield Server(f"redis://127.0.0.1:{port}/0", client, f"{name} {version}, TCP, {shown}", process.pid)
+        described = f"{name} {version}, TCP, {shown}"
+        yield Server(f"redis://127.0.0.1:{port}/0", client, described, process.pid, port, program, folder)
     finally:
         client.close()
         process.kill()
         process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _answered(client: redis.Redis) -> dict[str, str]:

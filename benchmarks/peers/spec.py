@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 KINDS = ("process", "thread", "gevent", "asyncio")
 SLOTS = {"process": 2, "thread": 10, "gevent": 100, "asyncio": 100}
-LONG = {"sleep", "cpu", "mixed"}  # workloads with jobs that take their time
+LONG = {"sleep", "crowd", "cpu", "mixed"}  # workloads with jobs that take their time
 OURS = "taskq"
 FLOOR = "floor"
 
@@ -21,6 +21,8 @@ class Plan:
     workload: str
     results: bool
     variant: str = ""
+    queues: tuple[str, ...] = ()  # that the worker serves; empty for the one that all systems have
+    workers: int = 1  # that are started alike
 
     @property
     def short(self) -> bool:
@@ -49,6 +51,7 @@ class Pool:
     variant: str = ""
     share: float = 1.0  # of the jobs of a drain, for what would take minutes
     only: frozenset[str] = frozenset()  # workloads it is measured in; empty for all
+    most: int = 10_000  # jobs at once
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,14 @@ class System:
     sending: str  # how its producer is set up, in words
     about: str = ""  # what its settings are and where they are advised
     python: tuple[int, int] = (3, 11)  # the oldest that runs it
+    serves_many: bool = False  # whether a worker can serve several queues
 
     @property
     def tasks(self) -> str:
         """The module of its tasks."""
         return f"benchmarks.peers.tasks.{self.name}"
 
-    def pools_for(self, workload: str, kinds: tuple[str, ...]) -> list[Pool]:
-        return [pool for pool in self.pools if pool.kind in kinds and (not pool.only or workload in pool.only)]
+    def pools_for(self, workload: str, kinds: tuple[str, ...], slots: int = 1) -> list[Pool]:
+        """Return the pools of these kinds that take part in a workload, and so many jobs at once."""
+        fitting = [pool for pool in self.pools if pool.kind in kinds and pool.most >= slots]
+        return [pool for pool in fitting if not pool.only or workload in pool.only]

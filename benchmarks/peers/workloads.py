@@ -37,10 +37,43 @@ class Scale:
     burns: int = 400
     shorts: int = 500
     idle: float = 10.0  # seconds in which an idle worker is watched
+    loaded: float = 10.0  # seconds of half load
+    crowd: int = 1_000  # sleeping jobs at once; ten times as many in all
+    mass: int = 10_000  # sleeping jobs at once in one gevent child
+    fleet: int = 50  # workers
+    queues: int = 20  # of the fleet
+    heavy: int = 1_000  # jobs with a large argument
+    starts: int = 3  # of a worker, of which the median counts
+    outage: float = 2.0  # seconds that the server is away
+    depths: tuple[int, ...] = (10_000, 100_000, 1_000_000)  # queued jobs
+    grown: int = 10_000  # jobs that are sent and run at each of these
+    queue_counts: tuple[int, ...] = (1, 10, 100)  # of one worker
+    worker_counts: tuple[int, ...] = (1, 10, 50)  # of one queue
     kinds: tuple[str, ...] = KINDS
 
 
-QUICK = Scale(jobs=600, warm=50, trips=30, idle_trips=2, naps=200, burns=20, shorts=50, idle=2.0)
+QUICK = Scale(
+    jobs=600,
+    warm=50,
+    trips=30,
+    idle_trips=2,
+    naps=200,
+    burns=20,
+    shorts=50,
+    idle=2.0,
+    loaded=2.0,
+    crowd=100,
+    mass=500,
+    fleet=3,
+    queues=4,
+    heavy=20,
+    starts=1,
+    outage=0.5,
+    depths=(500, 2_000),
+    grown=300,
+    queue_counts=(1, 5),
+    worker_counts=(1, 3),
+)
 
 
 def plan_of(pool: Pool, workload: str, *, results: bool, slots: int | None = None) -> Plan:
@@ -83,6 +116,7 @@ def costs(work: Work, jobs: int, doing: str) -> list[tuple[str, float, str]]:
         (f"reads by the server {doing}", work.reads / jobs, "count"),
         (f"bytes {doing}", (work.bytes_in + work.bytes_out) / jobs, "bytes"),
         (f"server CPU {doing}", work.cpu / jobs * 1e6, "us/job"),
+        (f"time in scripts {doing}", work.scripts / jobs * 1e6, "us/job"),
     ]
 
 
@@ -121,21 +155,21 @@ def roundtrip(bench: Bench, scale: Scale) -> Iterator[Sample]:
     for pool in bench.system.pools_for("roundtrip", scale.kinds):
         plan = plan_of(pool, "roundtrip", results=True)
         with failures(bench, plan, "round trip p50") as failed:
-            trips = _trips(bench, plan, lambda agent: agent.trips(scale.trips, budget=TRIPS_BUDGET))
-            yield from _percentiles(bench, plan, "round trip", trips)
+            trips = measured_trips(bench, plan, lambda agent: agent.trips(scale.trips, budget=TRIPS_BUDGET))
+            yield from percentiles(bench, plan, "round trip", trips)
             quickest = min(quickest or (float("inf"), plan), (percentile(trips, 50), plan), key=lambda each: each[0])
         yield from failed
     if quickest is None:
         return
     plan, name = quickest[1], f"round trip after {scale.pause:.0f} s of idleness"
     with failures(bench, plan, f"{name} p50") as failed:
-        trips = _trips(bench, plan, lambda agent: agent.trips(scale.idle_trips, pause=scale.pause))
+        trips = measured_trips(bench, plan, lambda agent: agent.trips(scale.idle_trips, pause=scale.pause))
         # The pool is a choice, not a part of the question: all systems stand side by side in one table.
-        yield from (replace(each, pool="", variant="") for each in _percentiles(bench, plan, name, trips))
+        yield from (replace(each, pool="", variant="") for each in percentiles(bench, plan, name, trips))
     yield from failed
 
 
-def _trips(bench: Bench, plan: Plan, measure: Callable[[Any], list[float]]) -> list[float]:
+def measured_trips(bench: Bench, plan: Plan, measure: Callable[[Any], list[float]]) -> list[float]:
     bench.reset()
     with bench.worker(plan), bench.agent(plan) as agent:
         agent.trips(20, budget=TRIPS_BUDGET / 2)
@@ -143,10 +177,19 @@ def _trips(bench: Bench, plan: Plan, measure: Callable[[Any], list[float]]) -> l
         return measure(agent)
 
 
-def _percentiles(bench: Bench, plan: Plan, name: str, trips: list[float]) -> Iterator[Sample]:
+def percentiles(
+    bench: Bench,
+    plan: Plan,
+    name: str,
+    trips: list[float],
+    group: str = "roundtrip",
+    note: str = "",
+    *,
+    ok: bool = True,
+) -> Iterator[Sample]:
     for percent in (50, 95, 99):
-        value, note = percentile(trips, percent) * 1000, f"{len(trips)} trips"
-        yield sample(bench, plan, "roundtrip", f"{name} p{percent}", value, "ms", note=note)
+        value, told = percentile(trips, percent) * 1000, note or f"{len(trips)} trips"
+        yield sample(bench, plan, group, f"{name} p{percent}", value, "ms", note=told, ok=ok)
 
 
 def sleep(bench: Bench, scale: Scale) -> Iterator[Sample]:
@@ -256,31 +299,10 @@ def _under_load(bench: Bench, roots: list[int], agent: Any, count: int) -> float
 
 
 @contextlib.contextmanager
-def failures(bench: Bench, plan: Plan, measure: str) -> Iterator[list[Sample]]:
+def failures(bench: Bench, plan: Plan, measure: str, group: str = "") -> Iterator[list[Sample]]:
     """Turn a failure within the block into a sample that says so; the other systems go on."""
     failed: list[Sample] = []
     try:
         yield failed
     except Failed as error:
-        failed.append(sample(bench, plan, plan.workload, measure, float("nan"), "", ok=False, note=str(error)))
-
-
-WORKLOADS: dict[str, Callable[[Bench, Scale], Iterator[Sample]]] = {
-    "enqueue": enqueue,
-    "drain": drain,
-    "roundtrip": roundtrip,
-    "sleep": sleep,
-    "cpu": compute,
-    "mixed": mixed,
-    "memory": resident,
-}
-LETTERS = {
-    "a": "enqueue",
-    "b": "drain",
-    "c": "roundtrip",
-    "d": "sleep",
-    "e": "cpu",
-    "f": "mixed",
-    "g": "memory",
-    "h": "cost",
-}
+        failed.append(sample(bench, plan, group or plan.workload, measure, float("nan"), "", ok=False, note=str(error)))

@@ -11,8 +11,8 @@ from benchmarks.peers.spec import Command, Plan, Pool, System
 
 
 def command(plan: Plan) -> Command:
-    workers = "2" if plan.pool == "process" else "1"
-    at_once = "1" if plan.workload == "cpu" else str(plan.slots) if plan.pool == "thread" else "100"
+    workers = str(plan.slots) if plan.pool == "process" else "1"
+    at_once = "1" if plan.workload == "cpu" else str(plan.slots) if plan.pool == "thread" else str(max(100, plan.slots))
     return Command(
         ("ardiq", "run", "benchmarks.peers.tasks.ardiq:app", "-q", "--workers", workers), {"BENCH_CONCURRENCY": at_once}
     )

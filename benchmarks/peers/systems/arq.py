@@ -14,12 +14,12 @@ from benchmarks.peers.spec import Command, Plan, Pool, System
 def command(plan: Plan) -> Command:
     module = "benchmarks.peers.tasks.arq"
     argv = ("arq", f"{module}.WorkerSettings", "--custom-log-dict", f"{module}.LOGS")
-    return Command(argv, {"BENCH_CONCURRENCY": at_once(plan)}, copies=2 if plan.pool == "process" else 1)
+    return Command(argv, {"BENCH_CONCURRENCY": at_once(plan)}, copies=plan.slots if plan.pool == "process" else 1)
 
 
 def at_once(plan: Plan) -> str:
     """Return its max_jobs: ten, its default, where jobs use the CPU, or a process would hold the jobs of the other."""
-    return "10" if plan.workload == "cpu" else "100"
+    return "10" if plan.workload == "cpu" else str(max(100, plan.slots))
 
 
 SYSTEM = System(

@@ -21,12 +21,13 @@ SOLO = "2 x solo"
 def command(plan: Plan) -> Command:
     solo = plan.variant == SOLO
     pool = "solo" if solo else POOLS[plan.pool]
-    name = ("-n", "w%COPY@%h") if solo else ()
+    name = ("-n", "w%COPY@%h") if solo or plan.workers > 1 else ()
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "WARNING")
     slots = "1" if solo else str(plan.slots)
     app = ("celery", "-A", "benchmarks.peers.tasks.celery", "worker", "-P", pool, "-c", slots)
     prefetch = ("--prefetch-multiplier", "64" if plan.short else "1")
-    return Command((*app, *prefetch, *quiet, *name), copies=plan.slots if solo else 1)
+    queues = ("-Q", ",".join(plan.queues)) if plan.queues else ()
+    return Command((*app, *prefetch, *quiet, *name, *queues), copies=plan.slots if solo else 1)
 
 
 SYSTEM = System(
@@ -36,4 +37,5 @@ SYSTEM = System(
     command=command,
     sending="json, delay(); bulk: apply_async(producer=) within kombu's batch(1,000)",
     about=__doc__ or "",
+    serves_many=True,
 )

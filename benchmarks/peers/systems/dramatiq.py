@@ -20,7 +20,9 @@ def command(plan: Plan) -> Command:
     program = "dramatiq-gevent" if plan.pool == "gevent" else "dramatiq"
     prefetch = PREFETCH.get(plan.pool) if plan.short else None
     env = {"dramatiq_queue_prefetch": str(prefetch)} if prefetch else {}
-    return Command((program, "-p", str(processes), "-t", str(threads), "benchmarks.peers.tasks.dramatiq"), env)
+    queues = ("-Q", *plan.queues) if plan.queues else ()
+    words = (program, "-p", str(processes), "-t", str(threads), "benchmarks.peers.tasks.dramatiq", *queues)
+    return Command(words, env)
 
 
 SYSTEM = System(
@@ -30,4 +32,5 @@ SYSTEM = System(
     command=command,
     sending="json, default middleware, actor.send(); no bulk API",
     about=__doc__ or "",
+    serves_many=True,
 )

@@ -1,7 +1,8 @@
 """No framework: each slot pops up to 100 jobs with BLMPOP, decodes and calls them. No lease.
 
-What it popped is lost if it dies. Where jobs are long each slot pops one, or few slots would have all of them. Results
-are SET with a time to live, one pipeline to a batch; a round trip is LPUSH, BLMPOP there, RPUSH, BLPOP here.
+What it popped is lost if it dies. Where jobs are long each slot pops one, or few slots would have all of them. For
+1,000 or more jobs at once one loop pops 100 and starts a greenlet or coroutine for each, on one connection. Results are
+SET with a time to live, one pipeline to a batch; a round trip is LPUSH, BLMPOP there, RPUSH, BLPOP here.
 """
 
 from __future__ import annotations
@@ -20,4 +21,5 @@ SYSTEM = System(
     command=command,
     sending="msgpack, LPUSH one by one; bulk: a pipeline of 1,000 LPUSH",
     about=__doc__ or "",
+    serves_many=True,
 )

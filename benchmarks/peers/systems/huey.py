@@ -4,6 +4,7 @@
 - notify_result, so that who waits for a result is told: https://huey.readthedocs.io/en/latest/api.html#RedisStorage
 - -q, no log line for each job: https://huey.readthedocs.io/en/latest/consumer.html
 - a job that a dying worker had is lost
+- each of its greenlets has a connection of its own, so 10,000 of them would need more than the server takes
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def command(plan: Plan) -> Command:
 SYSTEM = System(
     name="huey",
     requirements=("huey==3.5.4", "redis==8.1.0", "hiredis==3.5.0", "gevent==26.9.0"),
-    pools=(Pool("process"), Pool("thread"), Pool("gevent")),
+    pools=(Pool("process"), Pool("thread"), Pool("gevent", most=1_000)),
     command=command,
     sending="pickle, calling the task; no bulk API",
     about=__doc__ or "",

@@ -16,7 +16,8 @@ SIMPLE = "SimpleWorker"
 
 def command(plan: Plan) -> Command:
     kind = "rq.worker.SimpleWorker" if plan.variant == SIMPLE else "rq.worker.Worker"
-    return Command(("rq", "worker-pool", "-u", "%URL", "-n", str(plan.slots), "-w", kind, "-q", "bench"))
+    queues = plan.queues or ("bench",)
+    return Command(("rq", "worker-pool", "-u", "%URL", "-n", str(plan.slots), "-w", kind, "-q", *queues))
 
 
 SYSTEM = System(
@@ -26,4 +27,5 @@ SYSTEM = System(
     command=command,
     sending="pickle, Queue.enqueue(); bulk: enqueue_many(1,000 at a time)",
     about=__doc__ or "",
+    serves_many=True,
 )

@@ -12,8 +12,8 @@ from benchmarks.peers.spec import Command, Plan, Pool, System
 
 
 def command(plan: Plan) -> Command:
-    workers = "2" if plan.pool == "process" else "1"
-    at_once = "1" if plan.workload == "cpu" else "100"
+    workers = str(plan.slots) if plan.pool == "process" else "1"
+    at_once = "1" if plan.workload == "cpu" else str(max(100, plan.slots))
     return Command(("saq", "benchmarks.peers.tasks.saq.settings", "--workers", workers), {"BENCH_CONCURRENCY": at_once})
 
 

@@ -17,7 +17,7 @@ LIST = "list broker"
 
 
 def command(plan: Plan) -> Command:
-    workers = "2" if plan.pool == "process" else "1"
+    workers = str(plan.slots) if plan.pool == "process" else "1"
     at_once = str(1 if plan.workload == "cpu" else max(plan.slots, 100))
     threads = ("--max-threadpool-threads", str(plan.slots)) if plan.pool == "thread" else ()
     broker = "benchmarks.peers.tasks.taskiq:broker"

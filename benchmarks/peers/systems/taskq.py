@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[3]
 
 def command(plan: Plan) -> Command:
     app = "benchmarks.peers.tasks.taskq:app"
-    return Command(("taskq", "worker", "-A", app, "--pool", plan.pool, "-c", str(plan.slots)))
+    queues = ("-Q", ",".join(plan.queues)) if plan.queues else ()
+    return Command(("taskq", "worker", "-A", app, "--pool", plan.pool, "-c", str(plan.slots), *queues))
 
 
 SYSTEM = System(
@@ -21,4 +22,5 @@ SYSTEM = System(
     command=command,
     sending="defaults, delay(); bulk: delay_many(1,000 at a time)",
     about=__doc__ or "",
+    serves_many=True,
 )

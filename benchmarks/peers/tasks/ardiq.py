@@ -38,11 +38,16 @@ else:
 
 
 @app.task
+async def carry(number: int, text: str) -> int:
+    return job.carried(number, text)
+
+
+@app.task
 async def burn(number: int, loops: int) -> int:
     return job.burned(number, loops)
 
 
-TASKS: dict[str, Any] = {"noop": noop, "nap": nap, "burn": burn}
+TASKS: dict[str, Any] = {"noop": noop, "nap": nap, "burn": burn, "carry": carry}
 
 
 def sender(name: str) -> Callable[..., Awaitable[Any]]:

@@ -25,6 +25,10 @@ async def nap(_: dict[str, Any], number: int, seconds: float) -> int:
     return await job.aslept(number, seconds)
 
 
+async def carry(_: dict[str, Any], number: int, text: str) -> int:
+    return job.carried(number, text)
+
+
 async def burn(_: dict[str, Any], number: int, loops: int) -> int:
     return job.burned(number, loops)
 
@@ -32,7 +36,7 @@ async def burn(_: dict[str, Any], number: int, loops: int) -> int:
 class WorkerSettings:
     """What the worker is started with."""
 
-    functions: ClassVar = [noop, nap, burn]
+    functions: ClassVar = [noop, nap, burn, carry]
     redis_settings = SETTINGS
     max_jobs = job.CONCURRENCY
     poll_delay = POLL

@@ -28,15 +28,22 @@ def nap(number: int, seconds: float) -> int:
 
 
 @app.task
+def carry(number: int, text: str) -> int:
+    return job.carried(number, text)
+
+
+@app.task
 def burn(number: int, loops: int) -> int:
     return job.burned(number, loops)
 
 
-TASKS: dict[str, Any] = {"noop": noop, "nap": nap, "burn": burn}
+TASKS: dict[str, Any] = {"noop": noop, "nap": nap, "burn": burn, "carry": carry}
 
 
 def sender(name: str) -> Callable[..., Any]:
-    return TASKS[name].delay
+    name, _, queue = name.partition("@")
+    task = TASKS[name]
+    return task.s().set(queue=queue).delay if queue else task.delay
 
 
 def bulk(name: str) -> Callable[[list[tuple[Any, ...]]], None]:

@@ -10,12 +10,12 @@ from dramatiq.brokers.redis import RedisBroker
 
 from benchmarks.peers import job
 
-broker = RedisBroker(url=job.URL)
+broker = RedisBroker(url=job.WIDE_URL)
 if job.RESULTS:
     from dramatiq.results import Results
     from dramatiq.results.backends import RedisBackend
 
-    broker.add_middleware(Results(backend=RedisBackend(url=job.URL), result_ttl=job.KEPT * 1_000))
+    broker.add_middleware(Results(backend=RedisBackend(url=job.WIDE_URL), result_ttl=job.KEPT * 1_000))
 if job.POOL == "asyncio":
     from dramatiq.middleware.asyncio import AsyncIO
 
@@ -45,11 +45,18 @@ else:
 
 
 @dramatiq.actor(**options)
+def carry(number: int, text: str) -> int:
+    return job.carried(number, text)
+
+
+@dramatiq.actor(**options)
 def burn(number: int, loops: int) -> int:
     return job.burned(number, loops)
 
 
-TASKS: dict[str, Any] = {"noop": noop, "nap": nap, "burn": burn}
+TASKS: dict[str, Any] = {"noop": noop, "nap": nap, "burn": burn, "carry": carry}
+for queue in job.QUEUES:  # of which each actor has one
+    TASKS[f"noop@{queue}"] = dramatiq.actor(noop.fn, actor_name=f"noop.{queue}", queue_name=queue, **options)
 
 
 def sender(name: str) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ if job.POOL == "gevent" and job.IN_WORKER:  # the consumer leaves it to the app
 
 from huey import RedisHuey
 
-huey = RedisHuey("bench", results=job.RESULTS, notify_result=job.RESULTS, url=job.URL)
+huey = RedisHuey("bench", results=job.RESULTS, notify_result=job.RESULTS, url=job.WIDE_URL)
 
 
 @huey.task()
@@ -28,11 +28,16 @@ def nap(number: int, seconds: float) -> int:
 
 
 @huey.task()
+def carry(number: int, text: str) -> int:
+    return job.carried(number, text)
+
+
+@huey.task()
 def burn(number: int, loops: int) -> int:
     return job.burned(number, loops)
 
 
-TASKS: dict[str, Any] = {"noop": noop, "nap": nap, "burn": burn}
+TASKS: dict[str, Any] = {"noop": noop, "nap": nap, "burn": burn, "carry": carry}
 
 
 def sender(name: str) -> Callable[..., Any]:

@@ -22,16 +22,21 @@ def nap(number: int, seconds: float) -> int:
     return job.slept(number, seconds)
 
 
+def carry(number: int, text: str) -> int:
+    return job.carried(number, text)
+
+
 def burn(number: int, loops: int) -> int:
     return job.burned(number, loops)
 
 
-TASKS: dict[str, Any] = {"noop": noop, "nap": nap, "burn": burn}
+TASKS: dict[str, Any] = {"noop": noop, "nap": nap, "burn": burn, "carry": carry}
 
 
 def sender(name: str) -> Callable[..., Any]:
-    task = TASKS[name]
-    return lambda *args: queue.enqueue(task, *args, result_ttl=TTL)
+    name, _, other = name.partition("@")
+    task, to = TASKS[name], Queue(other, connection=queue.connection) if other else queue
+    return lambda *args: to.enqueue(task, *args, result_ttl=TTL)
 
 
 def bulk(name: str) -> Callable[[list[tuple[Any, ...]]], Any]:

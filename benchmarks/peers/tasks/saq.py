@@ -11,7 +11,7 @@ from saq import Queue
 from benchmarks.peers import job
 
 TTL = job.KEPT if job.RESULTS else -1
-NAMES = {"noop": ("number",), "nap": ("number", "seconds"), "burn": ("number", "loops")}
+NAMES = {"noop": ("number",), "nap": ("number", "seconds"), "burn": ("number", "loops"), "carry": ("number", "text")}
 queue = Queue.from_url(job.URL)
 
 
@@ -23,13 +23,17 @@ async def nap(_: dict[str, Any], *, number: int, seconds: float) -> int:
     return await job.aslept(number, seconds)
 
 
+async def carry(_: dict[str, Any], *, number: int, text: str) -> int:
+    return job.carried(number, text)
+
+
 async def burn(_: dict[str, Any], *, number: int, loops: int) -> int:
     return job.burned(number, loops)
 
 
 settings = {
     "queue": queue,
-    "functions": [noop, nap, burn],
+    "functions": [noop, nap, burn, carry],
     "concurrency": job.CONCURRENCY,
 }
 

@@ -42,12 +42,17 @@ else:
         return await job.aslept(number, seconds)
 
 
+@worker.task(name="carry", **options)
+async def carry(number: int, text: str) -> int:
+    return job.carried(number, text)
+
+
 @worker.task(name="burn", **options)
 async def burn(number: int, loops: int) -> int:
     return job.burned(number, loops)
 
 
-TASKS: dict[str, Any] = {"noop": noop, "nap": nap, "burn": burn}
+TASKS: dict[str, Any] = {"noop": noop, "nap": nap, "burn": burn, "carry": carry}
 
 
 @contextlib.asynccontextmanager

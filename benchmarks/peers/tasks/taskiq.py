@@ -43,12 +43,17 @@ else:
         return await job.aslept(number, seconds)
 
 
+@broker.task(task_name="carry")
+async def carry(number: int, text: str) -> int:
+    return job.carried(number, text)
+
+
 @broker.task(task_name="burn")
 async def burn(number: int, loops: int) -> int:
     return job.burned(number, loops)
 
 
-TASKS: dict[str, Any] = {"noop": noop, "nap": nap, "burn": burn}
+TASKS: dict[str, Any] = {"noop": noop, "nap": nap, "burn": burn, "carry": carry}
 
 
 @contextlib.asynccontextmanager
