@@ -90,8 +90,8 @@ FAULTS = {
     17: Fault(R, "the server's memory is full",
               "new jobs are refused whole; running jobs are settled, and queues drain"),
     18: Fault(R, "somebody lets the server evict keys",
-              "workers raise the alarm in their log and are not ready; none starts. They go on, to drain the queues; "
-              "producers are not told", "12 beats"),
+              "workers raise the alarm in their log and are not ready; none starts. Their queues refuse new jobs and "
+              "say why; what was accepted ends, with its retries and follow-ups", "12 beats"),
     19: Fault(R, "the server forgets the scripts", "nobody notices"),
     20: Fault(R, "the master changes behind a name that moves",
               "clients and workers follow the name; a planned change loses nothing and runs nothing twice", "4"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from datetime import UTC, datetime
 
 from redis import exceptions as redis_errors
 
@@ -19,6 +20,7 @@ from taskq.errors import (
     TaskqError,
     WrongServer,
     WrongType,
+    clean,
     shorten,
 )
 
@@ -123,6 +125,8 @@ def translate(error: BaseException, address: object, what: str = "") -> TaskqErr
         return refusal
     if text.startswith("TASKQ_SCHEMA"):
         return SchemaTooNew(f"the queue was written with schema {shorten(text[13:])}; upgrade taskq to use it")
+    if text.startswith("TASKQ_REFUSED"):
+        return _refused(text, address)
     if text.startswith("TASKQ_PRIORITY"):
         return InvalidPriority(f"the priority of job {shorten(text[15:])} is not finite")
     if "WRONGTYPE" in text:
@@ -159,6 +163,15 @@ def _no_entry(error: BaseException, text: str, address: object, what: str) -> Ta
     if isinstance(error, redis_errors.AuthenticationError) or text.startswith(_NO_ENTRY):
         return AuthenticationFailed(f"server {address} refused the user or the password")
     return None
+
+
+def _refused(text: str, address: object) -> WrongServer:
+    """Return why new jobs are refused; workers write it where producers read it, so that it may be anything."""
+    since, _, why = text.removeprefix("TASKQ_REFUSED ").partition(" ")
+    at = datetime.fromtimestamp(int(since) / 1000, UTC)
+    return WrongServer(
+        f"server {address} may lose jobs, so it takes no new ones since {at:%Y-%m-%d %H:%M:%S} UTC: {clean(why[:300])}"
+    )
 
 
 def _way_out(text: str) -> str:

@@ -14,6 +14,7 @@ from taskq.broker.call import Call, Command
 from taskq.broker.doctor import QUEUE_TYPES
 from taskq.broker.keys import SCHEMA
 from taskq.broker.queues import COUNTERS as COUNTED
+from taskq.broker.queues import REFUSAL
 from taskq.errors import shorten
 from taskq.model.discipline import QUEUE_NAME, Discipline
 
@@ -140,6 +141,10 @@ def of_settings(queue: str, meta: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(
             LEFTOVER, queue, "discipline", f"queue {queue} has the discipline {shorten(discipline)}; set it by hand"
         )
+    refusal = meta.get("refusal")
+    if refusal is not None and REFUSAL.fullmatch(refusal) is None:
+        text = f"queue {queue} has the refusal {shorten(refusal)}, which nobody can read; it goes with the next new job"
+        yield Finding(LEFTOVER, queue, "refusal", text)
     for name in _CHECKED_NUMBERS:
         if name in meta and not _WHOLE.fullmatch(meta[name]):
             text = f"queue {queue} has {name} {shorten(meta[name])} in its settings, which is no number; set it by hand"

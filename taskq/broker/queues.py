@@ -16,6 +16,9 @@ from taskq.model.discipline import Discipline
 _DISCIPLINES = tuple(map(str, Discipline))
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 META_TTL_MS = 90 * 86_400_000  # settings of a queue that nobody declares or serves for 90 days; its jobs stay
+# When a worker looked, until it looks again, since when it is so, all in ms; and why.
+REFUSAL = re.compile(r"([0-9]{1,16}) ([0-9]{1,16}) ([0-9]{1,16}) ([^\x00-\x1f\x7f]+)", re.ASCII)
+_LOOKS, _LONGEST_MS = 3, 43_200_000  # as in lua/include/refusal.lua
 JOBS, ITEMS, EITHER = "jobs", "items", ""  # what a queue holds; EITHER for who only looks
 
 
@@ -70,11 +73,31 @@ def pause(queue: QueueKeys, paused: bool) -> Call[bool]:
     return make_call(load()["pause"], queue, (1 if paused else 0,), lambda reply: reply[0] == b"1")
 
 
+def refuse(queue: QueueKeys, why: str, every: float) -> Call[bool]:
+    """Have new jobs refused, or accepted again where ``why`` is empty; answers whether they are refused.
+
+    Args:
+        queue: which one.
+        why: one line of at most 300 bytes, with the way out; producers see it.
+        every: seconds until whoever says so looks again; after three of them without another word the refusal is dead.
+    """
+    return make_call(load()["refuse"], queue, (round(every * 1000), why), lambda reply: reply[0] == b"R")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a queue refuses new jobs, in one line, and since when (seconds since 1970, by the server's clock)."""
+
+    why: str
+    since: float
+
+
 @dataclass(frozen=True, slots=True)
 class QueueInfo:
     """A queue's lengths by state; ``oldest_ms`` is the age of a ready job at an end of the queue, None without one.
 
     ``rate_in`` and ``rate_out`` are jobs a second that lately came, and left for good; None if no worker counts them.
+    ``refusal`` is there while the server may evict jobs.
     """
 
     name: str
@@ -94,6 +117,7 @@ class QueueInfo:
     content: str = JOBS
     rate_in: float | None = None
     rate_out: float | None = None
+    refusal: Refusal | None = None
 
 
 COUNTERS = (
@@ -121,10 +145,21 @@ def inspect(queue: QueueKeys) -> Call[QueueInfo]:
             queue.queue, meta.get("discipline", ""), _count(meta.get("maxsize")), meta.get("paused") == "1",
             ready, delayed, running, suspect, dead, ending, outbox, quarantine, oldest,
             {name: _count(meta[name]) for name in COUNTERS if name in meta}, meta.get("content") or JOBS,
-            *_rates(meta, now),
+            *_rates(meta, now), _refusal(meta, now),
         )  # fmt: skip
 
     return make_call(load()["inspect"], queue, ("",), parse)
+
+
+def _refusal(meta: dict[str, str], now: int) -> Refusal | None:
+    """Return the refusal that enqueues see, by the rules of lua/include/refusal.lua."""
+    found = REFUSAL.fullmatch(meta.get("refusal", ""))
+    if found is None:
+        return None
+    looked, every, since = map(int, found.groups()[:3])
+    if every > _LONGEST_MS or since > looked or abs(now / 1000 - looked) > _LOOKS * every:
+        return None
+    return Refusal(found[4], since / 1000)
 
 
 def _rates(meta: dict[str, str], now: int) -> tuple[float | None, float | None]:

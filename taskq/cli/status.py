@@ -144,10 +144,18 @@ def _show_queues(found: Sequence[QueueInfo]) -> None:
         ],
         keep=("name", "ready", "running", "state", "oldest", "delayed", "dead"),
     )  # fmt: skip
+    refusing: dict[str, list[str]] = {}
+    for one in found:
+        if one.refusal is not None:
+            refusing.setdefault(one.refusal.why, []).append(one.name)
+    for why, names in refusing.items():
+        output.say(f"{', '.join(names)}: no new jobs: {why}")
 
 
 def _state(one: QueueInfo) -> str:
     words = ["paused" if one.paused else "open"]
+    if one.refusal is not None:
+        words = ["paused", "refusing"] if one.paused else ["refusing"]
     words += [f"{count} {what}" for count, what in ((one.ending, "ending"), (one.outbox, "to send on")) if count]
     return ", ".join(words)
 
@@ -175,6 +183,7 @@ def queue_data(one: QueueInfo) -> dict[str, Any]:
         "content": one.content,
         "maxsize": one.maxsize,
         "paused": one.paused,
+        "refusal": None if one.refusal is None else asdict(one.refusal),
         "ready": one.ready,
         "delayed": one.delayed,
         "running": one.running,

@@ -157,6 +157,7 @@ class Supervisor:
         self._vigil = Vigil(broker, names, times.beat, time.monotonic(), self._inbox.aside)
         self._reaper.start()
         self._heartbeat.start()
+        self._vigil.start()
         self._watchdog.start()
         self._pidfile.write()
         self._booted = True

@@ -111,6 +111,11 @@ def purge(kit: Kit) -> Call[Any]:
     return queues.purge(kit.keys, 2)
 
 
+def refuse(kit: Kit) -> Call[Any]:
+    _jobs(kit, "a")
+    return queues.refuse(kit.keys, "it evicts", 60.0)
+
+
 def requeue(kit: Kit) -> Call[Any]:
     kit.declare()
     kit.seed(jobs=dict.fromkeys("abc", data()), state={"a": "7;3;5;2;4\nerr"}, dead={"a": NOW - 2, "b": NOW, "c": NOW})
@@ -223,6 +228,7 @@ CASES: dict[str, Case] = {
     "purge": purge,
     "reap": reap,
     "reconcile": reconcile,
+    "refuse": refuse,
     "register": register,
     "relay": relay,
     "relayed": relayed,

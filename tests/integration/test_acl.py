@@ -19,8 +19,9 @@ from worker_kit import TESTS, Bench, bench, wait_until
 
 from taskq import TaskQ
 from taskq.broker.acl import ROLES, rule
+from taskq.broker.queues import refuse
 from taskq.broker.scripts import load
-from taskq.errors import AuthenticationFailed
+from taskq.errors import AuthenticationFailed, WrongServer
 
 PATIENCE = 30.0  # seconds
 LOOKING = (
@@ -117,6 +118,17 @@ def test_a_worker_takes_over_from_one_that_was_killed(rig: Bench) -> None:
     wait_until(lambda: rig.noted("end"), "the other worker ran it")
     second.stop()
     assert "denies" not in second.lines()
+
+
+def test_a_worker_has_a_producer_refused_and_a_reader_sees_it(login: Login, producer: TaskQ, namespace: str) -> None:
+    with TaskQ("worker", login("worker"), namespace) as app, TaskQ("reader", login("reader"), namespace) as reader:
+        app.broker.run(refuse(app.broker.keys("default"), "it evicts", 60.0))
+        with pytest.raises(WrongServer, match=r"takes no new ones since .* UTC: it evicts"):
+            producer.send_task("t", send_by_name=True)
+        (found,) = reader.inspect.queues()
+        assert found.refusal is not None
+        app.broker.run(refuse(app.broker.keys("default"), "", 60.0))
+    assert producer.send_task("t", send_by_name=True).state == "ready"
 
 
 def test_a_producer_uses_events_locks_and_data_queues(producer: TaskQ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskq.broker.findings import Audit, Expected, Fault, expect, of_counters, of_job, split_tag
+from taskq.broker.findings import Audit, Expected, Fault, expect, of_counters, of_job, of_settings, split_tag
 
 
 def counted(jobs: int = 0, dead: int = 0, ended: int = 0, **meta: int) -> bool:
@@ -107,3 +107,14 @@ def test_only_what_needs_no_guess_is_repaired(word: str, places: tuple[str, ...]
 def test_a_foreign_id_cannot_steer_a_terminal() -> None:
     finding = of_job("q", Fault(b"\x1b[2J\n\xff", "lost", ()))
     assert finding.text.isprintable()
+
+
+@pytest.mark.parametrize("refusal", ["1763664243000 60000 1763664243000 it evicts", "0 1 0 over since long ago"])
+def test_a_refusal_of_new_jobs_is_no_finding(refusal: str) -> None:
+    assert list(of_settings("q", {"refusal": refusal})) == []
+
+
+@pytest.mark.parametrize("refusal", ["", "by hand", "1 1 1", "1 1 1 two\nlines", "-1 1 1 x", "1" * 17 + " 1 1 x"])
+def test_a_refusal_that_nobody_can_read_is_one(refusal: str) -> None:
+    (finding,) = of_settings("q", {"refusal": refusal})
+    assert (finding.invariant, finding.id, finding.text.isprintable()) == ("leftover 18", "refusal", True)

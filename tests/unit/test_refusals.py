@@ -27,6 +27,7 @@ from taskq.errors import (
     InvalidURL,
     WrongServer,
     WrongType,
+    clean,
 )
 from taskq.model.discipline import Discipline, check_priority
 from taskq.model.retry import RetryPolicy
@@ -164,6 +165,15 @@ def test_a_replica_is_answered_with_whose_url_to_give() -> None:
     said = translate(ResponseError("READONLY You can't write against a read only replica."), "redis://h")
     assert isinstance(said, BrokerReadOnly)
     assert str(said).endswith("give its master's url")
+
+
+@pytest.mark.parametrize("why", ["maxmemory-policy is 'allkeys-lru': \x1b[2J", "\xff", ""])
+def test_new_jobs_that_a_queue_refuses_are_answered_with_since_when_and_why(why: str) -> None:
+    said = translate(ResponseError(f"TASKQ_REFUSED 1763664243000 {why}"), "redis://h")
+    assert isinstance(said, WrongServer)
+    assert one_line(said) == (
+        "server redis://h may lose jobs, so it takes no new ones since 2025-11-20 18:44:03 UTC: " + clean(why)
+    )
 
 
 QUEUE = QueueKeys("ns", "q")

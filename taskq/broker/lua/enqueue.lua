@@ -3,8 +3,9 @@
 -- Moves: new -> ready | delayed
 -- KEYS: session meta jobs ready delayed wake
 -- ARGV: seq first forced then per job: id delay_ms data
---   forced '1' passes the bound; a batch is accepted as a prefix
--- Returns: {letters}, one a job: A accepted, D known with the same content, C known with another, F full; or {'U'} undeclared
+--   forced '1' passes the bound and a refusal; a batch is accepted as a prefix
+-- Returns: {letters}, one a job: A accepted, D known with the same content, C known with another, F full; or {'U'} undeclared;
+--   the error TASKQ_REFUSED since why, for jobs that are new, while the server may evict them: then nothing was accepted
 -- include clock
 -- include text
 -- include session
@@ -18,9 +19,17 @@ for i = REST + 1, #ARGV, 3 do
   local wrong = fault(ARGV[i], ARGV[i + 1], ARGV[i + 2])
   if wrong then return redis.error_reply(wrong .. ' ' .. ARGV[i]) end
 end
-local meta = redis.call('HMGET', key_meta, 'discipline', 'maxsize', 'seq', 'paused', 'watch')
+local meta = redis.call('HMGET', key_meta, 'discipline', 'maxsize', 'seq', 'paused', 'watch', 'refusal')
 if not meta[1] then return {'U'} end
 local now = read_clock()
+if meta[6] and arg_forced ~= '1' then
+-- include refusal
+  local since, why = refusal_of(meta[6], now)
+  if not since then redis.call('HDEL', key_meta, 'refusal') end
+  for i = REST + 1, since and #ARGV or 0, 3 do
+    if redis.call('HEXISTS', key_jobs, ARGV[i]) == 0 then return redis.error_reply('TASKQ_REFUSED ' .. since .. ' ' .. why) end
+  end
+end
 -- Keys of a wrong type show themselves here, before the first write.
 local waiting, token = redis.call('ZCARD', key_ready) + redis.call('ZCARD', key_delayed), redis.call('LLEN', key_wake)
 local maxsize, room = tonumber(meta[2]) or 0, math.huge

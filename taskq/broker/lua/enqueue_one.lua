@@ -14,8 +14,19 @@ local plain = string.find(arg_data, '^1;;[^;\n]*;;\n') and #arg_id <= MAX_ID and
 local wrong = (not seq or seq == 0 or arg_delay_ms ~= '0') and 'TASKQ_ARGS'
   or (not plain and fault(arg_id, arg_delay_ms, arg_data))
 if wrong then return redis.error_reply(wrong .. ' ' .. arg_id) end
-local meta = redis.call('HMGET', key_meta, 'discipline', 'maxsize', 'seq', 'paused', 'enqueued', 'watch')
+local meta = redis.call('HMGET', key_meta, 'discipline', 'maxsize', 'seq', 'paused', 'enqueued', 'watch', 'refusal')
 if not meta[1] then return {'U'} end
+local now, letter = read_clock(), 'A'
+if meta[7] and arg_forced ~= '1' then
+-- include refusal
+  local since, why = refusal_of(meta[7], now)
+  if not since then redis.call('HDEL', key_meta, 'refusal') end
+  -- A call that was answered before is answered below, as is an old one.
+  local last = since and tonumber(string.match(redis.call('GET', key_session) or '', '^%d+')) or 0
+  if since and seq > last and redis.call('HEXISTS', key_jobs, arg_id) == 0 then
+    return redis.error_reply('TASKQ_REFUSED ' .. since .. ' ' .. why)
+  end
+end
 local maxsize = tonumber(meta[2]) or 0
 local full = maxsize > 0 and arg_forced ~= '1' and redis.call('ZCARD', key_ready) + redis.call('ZCARD', key_delayed) >= maxsize
   and redis.call('HEXISTS', key_jobs, arg_id) == 0
@@ -32,7 +43,6 @@ if seen then
     return redis.error_reply('TASKQ_STALE call ' .. arg_seq .. ' came after call ' .. digits(last))
   end
 end
-local now, letter = read_clock(), 'A'
 local fresh = full or redis.pcall('HSETNX', key_jobs, arg_id, stamp(now) .. arg_data)
 local place = math.max((whole(meta[3]) or 0) + 1, now)
 local score = meta[1] == 'lifo' and -place or place

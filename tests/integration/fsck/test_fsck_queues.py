@@ -56,7 +56,12 @@ def test_counters_that_do_not_fit_are_set(hand, job):
 
 @pytest.mark.parametrize(
     ("name", "value", "invariant"),
-    [("maxsize", "many", "counters 17"), ("discipline", "random", "leftover 18"), ("schema", "99", "leftover 18")],
+    [
+        ("maxsize", "many", "counters 17"),
+        ("discipline", "random", "leftover 18"),
+        ("schema", "99", "leftover 18"),
+        ("refusal", "by hand", "leftover 18"),
+    ],
 )
 def test_settings_that_somebody_changed_are_told(hand, job, name, value, invariant):
     hand.client.hset(hand.key("meta"), name, value)
