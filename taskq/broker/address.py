@@ -14,6 +14,8 @@ from taskq.errors import InvalidURL, shorten
 
 SCHEMES = ("redis", "rediss", "unix")
 FORESEEN = ("redis+sentinel", "redis+cluster")
+MAX_URL = 65_536  # characters; beyond any url: it is something else
+MAX_LABEL = 63  # characters between two dots of a host's name
 MAX_SOCKET_PATH = 107  # bytes; sun_path of Linux without its end mark
 FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")  # options that name a file
 _OPTIONS = {"db", "ssl_cert_reqs", "ssl_check_hostname", *FILES}
@@ -75,6 +77,8 @@ def parse_url(url: object) -> Address:
     """
     if not isinstance(url, str) or not url.strip():
         raise InvalidURL("broker url is empty; give redis://host:6379/0, rediss://… or unix:///path/to.sock")
+    if len(url) > MAX_URL:
+        raise InvalidURL(f"broker url of {len(url)} characters cannot be used: no url has more than {MAX_URL}")
     shown = redact(url)
     scheme, mark, _ = url.partition("://")
     if scheme in FORESEEN and mark:
@@ -90,25 +94,52 @@ def parse_url(url: object) -> Address:
         raise InvalidURL(f"url {shown} cannot be used: {reason}") from None
     unknown = sorted(set(query) - _OPTIONS)
     if unknown:
-        raise InvalidURL(f"url {shown} has the unknown option {unknown[0]!r}; known: {', '.join(sorted(_OPTIONS))}")
+        # What stands before a "=" may be of a password; it is named only where people are shown it anyway.
+        named = f"the unknown option {unknown[0]!r}" if f"{unknown[0]}=" in shown else "an unknown option"
+        raise InvalidURL(f"url {shown} has {named}; known: {', '.join(sorted(_OPTIONS))}")
     if repeated := [name for name in query if len(query[name]) > 1]:
         raise InvalidURL(f"url {shown} has the option {repeated[0]!r} twice: leave one of them out")
     options = {name: values[0] for name, values in query.items()}
     db = _database(options.pop("db", parts.path.strip("/") if scheme != "unix" else ""), shown)
-    username = unquote(parts.username) if parts.username else None
-    password = unquote(parts.password) if parts.password else None
+    username = _unquoted(parts.username, shown) if parts.username else None
+    password = _unquoted(parts.password, shown) if parts.password else None
     if scheme == "unix":
-        path = unquote((parts.hostname or "") + parts.path)
-        if not path.startswith("/") or len(path.encode()) > MAX_SOCKET_PATH:
-            raise InvalidURL(f"url {shown} needs an absolute socket path of at most {MAX_SOCKET_PATH} bytes")
+        path = _socket_path((parts.hostname or "") + parts.path, shown)
         return Address(
             scheme, path=path, db=db, username=username, password=password, options=_tls(options, scheme, shown)
         )
     if not parts.hostname:
         raise InvalidURL(f"url {shown} has no host")
+    if not _is_host(parts.hostname):
+        raise InvalidURL(f"url {shown} cannot be used: no host can have that name")
     if port == 0:
         raise InvalidURL(f"url {shown} cannot be used: its port is no number from 1 to 65535")
     return Address(scheme, parts.hostname, port or 6379, "", db, username, password, _tls(options, scheme, shown))
+
+
+def _unquoted(text: str, shown: str) -> str:
+    try:
+        plain = unquote(text, errors="strict")
+        plain.encode()  # not so for bytes of the environment that are no text
+    except UnicodeError:
+        raise InvalidURL(f"url {shown} cannot be used: it holds bytes that are no UTF-8") from None
+    return plain
+
+
+def _socket_path(text: str, shown: str) -> str:
+    path = _unquoted(text, shown)
+    if not path.isprintable() or not path.startswith("/") or len(path.encode()) > MAX_SOCKET_PATH:
+        raise InvalidURL(f"url {shown} needs an absolute socket path of at most {MAX_SOCKET_PATH} bytes")
+    return path
+
+
+def _is_host(name: str) -> bool:
+    """Tell whether the resolver can be asked for ``name``, or it is an address."""
+    try:
+        labels = name.removesuffix(".").encode("ascii" if name.isascii() else "idna").split(b".")
+    except UnicodeError:
+        return False
+    return name.isprintable() and all(0 < len(label) <= MAX_LABEL for label in labels)
 
 
 def _database(text: str, shown: str) -> int:

@@ -74,7 +74,7 @@ def finish_of(job: EndedJob, now_us: int, queue: str, signer: Signer | None = No
     finish = _unsigned_finish(job, now_us, queue, signer)
     if signer is None or not finish.record:
         return finish
-    return replace(finish, record=signer.sign_result(queue, job.unique, finish.record))
+    return replace(finish, record=signer.sign_result(queue, clean(job.unique), finish.record))
 
 
 def _unsigned_finish(job: EndedJob, now_us: int, queue: str, signer: Signer | None) -> Finish:
@@ -109,7 +109,7 @@ def _bare_finish(job: EndedJob, now_us: int, queue: str) -> Finish:
     moved = job.reason.startswith("moved ")
     known = _REASONS["cancelled" if moved else job.reason] if moved or job.reason in _REASONS else None
     ending, name, _, dead = known or (Ending.FAILED, "Unknown", "", True)
-    error = ErrorInfo(name, f"job {queue}/{job.unique}: {clean(job.reason)}; its stored data is damaged")
+    error = ErrorInfo(name, f"job {queue}/{clean(job.unique)}: {clean(job.reason)}; its stored data is damaged")
     record = Record(RECORD_VERSION, ending, error=error, finished_us=now_us)
     errors = add_error(b"", error)
     return Finish(job.unique, job.reason, encode_record(record), DEFAULT_TTL_MS, "", dead or moved, errors)
@@ -117,7 +117,7 @@ def _bare_finish(job: EndedJob, now_us: int, queue: str) -> Finish:
 
 def _finish(job: EndedJob, now_us: int, queue: str, signer: Signer | None) -> Finish:
     moved = _MOVED.fullmatch(job.reason)
-    ending, name, text, dead = _REASONS.get(job.reason, (Ending.FAILED, "Unknown", job.reason, True))
+    ending, name, text, dead = _REASONS.get(job.reason, (Ending.FAILED, "Unknown", clean(job.reason), True))
     if moved is not None:
         ending, name, text, dead = *_REASONS["cancelled"][:2], f"moved, it is job {moved[1]}/{moved[2]} now", False
     try:
@@ -138,11 +138,11 @@ def _finish(job: EndedJob, now_us: int, queue: str, signer: Signer | None) -> Fi
             name, text = type(forged).__name__, f"no worker knows the key that it was signed with: {forged}"
     if job.reason in _REASONS and text == _REASONS[job.reason][2]:
         text = text.format(crashes=state.crashes, losses=state.losses, defers=state.defers, task=body.task)
-    job_id = f"{queue}/{job.unique}"
+    job_id, root = f"{queue}/{clean(job.unique)}", body.meta.get("root")
     error = ErrorInfo(name, f"job {job_id}: {text}")
     record = Record(
         RECORD_VERSION, ending, error=error, task=body.task, attempt=state.attempts + state.crashes + state.losses,
-        enqueued_us=enqueued_us, finished_us=now_us, root=str(body.meta.get("root", "")),
+        enqueued_us=enqueued_us, finished_us=now_us, root=root if isinstance(root, str) else "",
     )  # fmt: skip
     keep = dead or not ignored
     if ending is Ending.CANCELLED:
@@ -150,7 +150,8 @@ def _finish(job: EndedJob, now_us: int, queue: str, signer: Signer | None) -> Fi
     else:
         # Anybody can write a reason; only what is said here is signed.
         signs = job.reason in _REASONS and is_signed(job.data)
-        after = follow_ups(after_failure(body.meta, job_id, body.task, ending, error, signer if signs else None))
+        seals = signer if signs else None
+        after = follow_ups(after_failure(body.meta, job_id, body.task, ending, error, seals, state.lives))
     return Finish(
         job.unique, job.reason, encode_record(record) if keep else b"", ttl_ms(body), reply, dead,
         add_error(state.errors, error) if dead else b"",

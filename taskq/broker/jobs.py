@@ -75,7 +75,8 @@ def relay(queue: QueueKeys, jobs: Sequence[Job]) -> Call[str]:
 
 def relayed(queue: QueueKeys, fields: Sequence[str]) -> Call[int]:
     """Drop messages from the outbox; answers how many are left."""
-    return make_call(load()["relayed"], queue, tuple(fields), _first_number)
+    stored = tuple(name.encode("utf-8", "surrogateescape") for name in fields)  # as ``outbox`` read them
+    return make_call(load()["relayed"], queue, stored, _first_number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +132,9 @@ def _first_number(reply: list[Any]) -> int:
 
 def _place(reply: list[Any]) -> Place | None:
     place, score, state, data = reply
-    return Place(place.decode(), float(score) if score else None, state, data) if place else None
+    return Place(place.decode("utf-8", "replace"), float(score) if score else None, state, data) if place else None
 
 
 def _fields(found: list[Any]) -> list[tuple[str, bytes]]:
-    return [(found[i].decode(), found[i + 1]) for i in range(0, len(found), 2)]
+    # By hand anything may be written there: it must be found again as it is, to be dropped.
+    return [(found[i].decode("utf-8", "surrogateescape"), found[i + 1]) for i in range(0, len(found), 2)]

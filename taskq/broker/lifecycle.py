@@ -116,7 +116,7 @@ def parse_events(message: bytes) -> list[LifecycleEvent]:
                 return [news.event()]
         elif heading.startswith(b"J ") and newline:
             return list(_jobs(heading, rest))
-    except (ValueError, msgspec.MsgspecError):
+    except (ValueError, msgspec.MsgspecError, RecursionError):
         pass
     raise ProtocolError(f"message {shorten(message[:200])} on the channel of events is damaged")
 

@@ -9,6 +9,8 @@ from taskq.broker.call import Command
 from taskq.broker.keys import QueueKeys
 from taskq.errors import ProtocolError, shorten
 
+MAX_DIGITS = 20  # of a signal's number: no process counts further
+
 
 def records(queue: QueueKeys, uniques: Sequence[str]) -> Command[list[bytes | None]]:
     """Read the result records of jobs of one queue, None where there is none."""
@@ -64,6 +66,6 @@ def parse_signal(message: bytes) -> tuple[int, bytes] | None:
     if not message.startswith(b"~"):
         return None
     number, newline, news = message[1:].partition(b"\n")
-    if not newline or not number.isdigit():
+    if not newline or not number.isdigit() or len(number) > MAX_DIGITS:
         raise ProtocolError(f"signal {shorten(message)} is damaged")
     return int(number), news

@@ -13,6 +13,7 @@ from taskq.broker.call import Argument, Call, Command, make_call
 from taskq.broker.keys import QueueKeys
 from taskq.broker.scripts import load
 from taskq.errors import Fenced
+from taskq.model.outcome import clean
 
 STEP_JOBS = 500  # settled or claimed a call; about two milliseconds of the server
 STEP_BYTES = 4 * 1024 * 1024  # of claimed jobs a call
@@ -128,7 +129,7 @@ def ended(queue: QueueKeys, only: str = "") -> Call[tuple[int, list[EndedJob]]]:
     def parse(reply: list[Any]) -> tuple[int, list[EndedJob]]:
         return int(reply[0]), _ended_jobs(reply)
 
-    return make_call(load()["ended"], queue, (only, ""), parse)
+    return make_call(load()["ended"], queue, (_stored(only), ""), parse)
 
 
 def ended_after(queue: QueueKeys, place: str) -> Call[tuple[int, str, list[EndedJob], list[str]]]:
@@ -144,7 +145,7 @@ def ended_after(queue: QueueKeys, place: str) -> Call[tuple[int, str, list[Ended
     """
 
     def parse(reply: list[Any]) -> tuple[int, str, list[EndedJob], list[str]]:
-        large = [reply[i].decode("utf-8", "replace") for i in range(2, len(reply), 4) if reply[i + 3] is None]
+        large = [_text(reply[i]) for i in range(2, len(reply), 4) if reply[i + 3] is None]
         return int(reply[0]), reply[1].decode(), _ended_jobs(reply), large
 
     return make_call(load()["ended"], queue, ("", place), parse)
@@ -152,10 +153,19 @@ def ended_after(queue: QueueKeys, place: str) -> Call[tuple[int, str, list[Ended
 
 def _ended_jobs(reply: list[Any]) -> list[EndedJob]:
     return [
-        EndedJob(reply[i].decode("utf-8", "replace"), reply[i + 1].decode(), reply[i + 2], reply[i + 3])
+        EndedJob(_text(reply[i]), _text(reply[i + 1]), reply[i + 2], reply[i + 3])
         for i in range(2, len(reply), 4)
         if reply[i + 3] is not None
     ]
+
+
+def _text(stored: bytes) -> str:
+    """Read an id or a reason; by hand anything may be written there, and must be found again to be removed."""
+    return stored.decode("utf-8", "surrogateescape")
+
+
+def _stored(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +188,10 @@ def end(queue: QueueKeys, items: Sequence[Finish]) -> Call[str]:
     follow: list[Argument] = []
     for index, item in enumerate(items, 1):
         arguments += (
-            item.unique, item.reason, item.record, item.ttl_ms, item.reply, 1 if item.dead else 0, item.errors,
+            _stored(item.unique), _stored(item.reason), item.record, item.ttl_ms, item.reply, 1 if item.dead else 0,
+            item.errors,
         )  # fmt: skip
         for name, message in item.follow_ups:
             follow += [index, name, message]
-    extra = [queue.result(item.unique) for item in items]
+    extra = [queue.result(clean(item.unique)) for item in items]
     return make_call(load()["end"], queue, arguments + follow, lambda reply: str(reply[0].decode()), extra_keys=extra)

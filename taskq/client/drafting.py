@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from taskq.client.canvas import Signature
 from taskq.client.context import current_job
@@ -14,7 +13,7 @@ from taskq.client.operation import Operation
 from taskq.client.options import CallOptions, check_delay, check_expires, check_meta, check_room
 from taskq.errors import BadArguments, InvalidOption, InvalidPriority, PayloadTooLarge, shorten
 from taskq.model.discipline import Discipline, check_priority
-from taskq.model.following import CODECS, TAKES
+from taskq.model.following import CODECS, TAKES, derived_id
 from taskq.model.job import FLAG_IGNORE_RESULT, Job, check_job_id, encode_body, encode_header
 
 if TYPE_CHECKING:
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from taskq.client.sending import Sender
     from taskq.client.task import Task
     from taskq.model.following import FollowUp
-
-MAX_ID: Final = 64  # characters of a job id
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +207,7 @@ def _follow_ups(
         expires_ms = check_expires(task.expires)
         flags = FLAG_IGNORE_RESULT if task.ignore_result else ""
         head = encode_header("", flags, expires_ms, rank(declared, None, task.priority))
-        derived = _derived_id(unique, kind, number)
+        derived = derived_id(unique, kind, number)
         found.append((task.queue, derived, 0, _signed(task, task.queue, derived, head.encode(), body)))
     return found, takes
 
@@ -252,10 +249,3 @@ def _check_passing(parent: Task[..., Any], kind: str, takes: Mapping[int, Task[.
                 f"{kind} {task.name}.s(): a value written by serializer {given!r} cannot be passed on to a task that "
                 f"reads {read!r}; use si(), or give both tasks the serializer '' or 'json'"
             )
-
-
-def _derived_id(unique: str, kind: str, number: int) -> str:
-    suffix = f".{'e' if kind == 'link_error' else 'l'}{number}"
-    if len(unique) + len(suffix) <= MAX_ID:
-        return unique + suffix
-    return hashlib.blake2b(unique.encode(), digest_size=16).hexdigest() + suffix

@@ -3,10 +3,14 @@
 Follow-ups travel inside their parent, encoded as jobs: queue, unique, delay in milliseconds, header and body of each.
 Which of them take a value is said beside them, in ``takes``; the value becomes their first argument by splicing its
 bytes, so that neither a task nor its classes need be known where a job ends.
+
+The id of a follow-up derives from its parent's, so that it is accepted once however often it is sent on. A dead job
+that is put back in line, or moved, may fail for good again: what follows that has another id, or would count as sent.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -15,7 +19,7 @@ import msgspec
 
 from taskq.model.job import decode_body, encode_body
 from taskq.model.outcome import ErrorInfo
-from taskq.model.signing import without_signature
+from taskq.model.signing import is_signed, without_signature
 
 if TYPE_CHECKING:
     from taskq.model.signing import Signer
@@ -25,12 +29,28 @@ FollowUp: TypeAlias = tuple[str, str, int, bytes]
 TAKES: Final = "takes"  # in a body's meta: for ``link`` and ``link_error`` the numbers of those that take a value
 CODECS: Final = ("", "json")  # whose bytes may be spliced
 
+_MAX_ID: Final = 64  # characters of a job id
 _FIXED: Final = 15  # items of the shortest form of a msgpack array
 _LONGEST: Final = 2**32 - 1  # items of the longest form
 _ARGS: Final = b"\x82\xa4args"  # a call with arguments by name too: {"args": [...], "kwargs": {...}}
 _KWARGS: Final = b"\x81\xa6kwargs"
 
 logger = logging.getLogger("taskq")
+
+
+def derived_id(unique: str, kind: str, number: int, lives: int = 0) -> str:
+    """Return the id of a follow-up.
+
+    Args:
+        unique: its parent's.
+        kind: ``link`` or ``link_error``.
+        number: which of that kind, from 0.
+        lives: how often the parent was put back in line after it had failed for good.
+    """
+    suffix = f".{'e' if kind == 'link_error' else 'l'}{number}" + (f".{lives + 1}" if lives else "")
+    if len(unique) + len(suffix) <= _MAX_ID:
+        return unique + suffix
+    return hashlib.blake2b(unique.encode(), digest_size=16).hexdigest() + suffix
 
 
 def taking(meta: Mapping[str, Any], kind: str) -> frozenset[int]:
@@ -102,7 +122,13 @@ def _longer(items: bytes, value: bytes) -> bytes:
 
 
 def after_failure(
-    meta: Mapping[str, Any], job_id: str, task: str, ending: str, error: ErrorInfo, signer: Signer | None = None
+    meta: Mapping[str, Any],
+    job_id: str,
+    task: str,
+    ending: str,
+    error: ErrorInfo,
+    signer: Signer | None = None,
+    lives: int = 0,
 ) -> list[Any]:
     """Return what follows a failure; who takes a value gets a dict of texts.
 
@@ -112,15 +138,19 @@ def after_failure(
         task: its name.
         ending: how the job ended.
         error: why.
-        signer: signs those that take a value; only for a job that was signed itself.
+        signer: signs those that take a value or get another id; only for a job that was signed itself.
+        lives: how often the job was put back in line after it had failed for good.
 
     Returns:
         The follow-ups, damaged ones as they are; those that cannot take the failure are logged and left out.
     """
     links = meta.get("link_error", ())
     numbers = taking(meta, "link_error")
-    if not numbers or not isinstance(links, Sequence):
-        return list(links) if isinstance(links, Sequence) else []
+    if not isinstance(links, Sequence):
+        return []
+    unique = job_id.rpartition("/")[2]
+    if not numbers:
+        return [_in_life(link, unique, number, lives, signer) for number, link in enumerate(links)]
     failure = {
         "id": job_id, "task": task, "ending": str(ending),
         "type": error.type, "message": error.message, "traceback": error.traceback,
@@ -129,7 +159,9 @@ def after_failure(
     found: list[Any] = []
     for number, link in enumerate(links):
         try:
-            found.append(_given(link, values, signer) if number in numbers else link)
+            given = _given(link, values) if number in numbers else link
+            named = _in_life(given, unique, number, lives, signer)
+            found.append(_signed(named, signer) if number in numbers and signer is not None else named)
         except Exception as reason:  # whatever forged bytes provoke; the others follow
             logger.error(
                 "link_error %d of job %s is left out: %s", number, job_id, reason, extra={"action": "link_damaged"}
@@ -137,7 +169,23 @@ def after_failure(
     return found
 
 
-def _given(link: Any, values: Mapping[str, bytes], signer: Signer | None) -> FollowUp:
+def _in_life(link: Any, parent: str, number: int, lives: int, signer: Signer | None) -> Any:
+    """Return what follows a failure, under the id that it has in this life of its parent; a damaged one as it is.
+
+    One that is signed for the old id keeps that where nobody can sign it anew: under another it would not run at all.
+    """
+    unique = derived_id(parent, "link_error", number, lives)
+    match link:
+        case [str(queue), str(was), delay_ms, bytes(data)] if was != unique and (lives or was.endswith(f".e{number}")):
+            head, newline, body = data.partition(b"\n")
+            if not is_signed(data):
+                return queue, unique, delay_ms, data
+            if signer is not None:
+                return _signed((queue, unique, delay_ms, without_signature(head) + newline + body), signer)
+    return link
+
+
+def _given(link: Any, values: Mapping[str, bytes]) -> FollowUp:
     queue, unique, delay_ms, data = link
     try:
         codec = decode_body(data.partition(b"\n")[2]).codec
@@ -145,5 +193,9 @@ def _given(link: Any, values: Mapping[str, bytes], signer: Signer | None) -> Fol
         raise ValueError(f"its body is damaged: {error}") from None
     if codec not in values:
         raise ValueError(f"its arguments are written by serializer {codec!r}")
-    given = with_first(data, values[codec], codec)
-    return queue, unique, delay_ms, given if signer is None else signer.sign_again(queue, unique, given)
+    return queue, unique, delay_ms, with_first(data, values[codec], codec)
+
+
+def _signed(link: FollowUp, signer: Signer) -> FollowUp:
+    queue, unique, delay_ms, data = link
+    return queue, unique, delay_ms, signer.sign_again(queue, unique, data)

@@ -33,6 +33,8 @@ _USUAL_STAMP = 13  # digits of the first field: milliseconds, until the year 228
 _NEWER = re.compile(rb"[0-9]+;([1-9][0-9]{0,2});")  # how a header begins, whatever follows; as in lua/include/text.lua
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _STAMP = 16  # digits of a time that is one
+_SHORT_LINE = 24  # characters of a state's first line: too few for any number in it to be above MAX_COUNT
+MAX_COUNT = 10**15  # of anything that happened to a job; what is more was never counted. As in lua/include/state.lua
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"  # base32hex in lower case: text order is number order
 _PAIRS = [a + b for a in _DIGITS for b in _DIGITS]
 _COUNTER_LIMIT = 1 << 15  # three base32 digits, ids of one process within a millisecond
@@ -152,7 +154,10 @@ def decode_body(data: bytes) -> Body:
     Raises:
         msgspec.DecodeError: if the bytes are no body.
     """
-    return _decode_body(data)
+    try:
+        return _decode_body(data)
+    except (ValueError, RecursionError) as error:  # text that is none, or nested too deeply
+        raise msgspec.DecodeError(str(error)) from None
 
 
 def encode_header(
@@ -190,10 +195,11 @@ class State(msgspec.Struct, frozen=True, gc=False):
     losses: int = 0  # its worker vanished while it ran
     defers: int = 0  # given back because the task was unknown; or the envelope was newer, which is counted to six
     errors: bytes = b""  # of the last attempts, encoded by outcome.encode_errors
+    lives: int = 0  # how often it was put back in line after it had failed for good
 
 
 def decode_state(data: bytes | None) -> State:
-    r"""Read ``delivery;attempts;crashes;losses;defers\n<errors>``.
+    r"""Read ``delivery;attempts;crashes;losses;defers[;lives]\n<errors>``.
 
     Raises:
         ValueError: if it is damaged.
@@ -201,8 +207,13 @@ def decode_state(data: bytes | None) -> State:
     if not data:
         return State()
     line, _, errors = data.partition(b"\n")
-    delivery, attempts, crashes, losses, defers = map(int, line.split(b";"))
-    return State(delivery, attempts, crashes, losses, defers, errors)
+    delivery, attempts, crashes, losses, defers, *more = map(int, line.split(b";"))
+    if len(line) > _SHORT_LINE and max(map(abs, (delivery, attempts, crashes, losses, defers, *more))) > MAX_COUNT:
+        raise ValueError(f"its history {shorten(line)} has a number above {MAX_COUNT}")
+    if not more:
+        return State(delivery, attempts, crashes, losses, defers, errors)
+    (lives,) = more
+    return State(delivery, attempts, crashes, losses, defers, errors, lives)
 
 
 class Header(msgspec.Struct, frozen=True, gc=False):
@@ -237,6 +248,8 @@ def split_data(data: bytes) -> tuple[Header, bytes]:
     if not newline:
         raise ValueError("envelope has no header")
     enqueued, version, flags, reply, expires, priority = line.decode("ascii").split(";")[:6]
+    if len(enqueued) > _STAMP or len(expires) > _STAMP:
+        raise ValueError(f"{shorten(enqueued if len(enqueued) > _STAMP else expires)} is no number of milliseconds")
     return (
         Header(
             int(enqueued),

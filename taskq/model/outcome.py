@@ -122,7 +122,10 @@ def decode_record(data: bytes) -> Record:
     Raises:
         msgspec.DecodeError: if the bytes are no record.
     """
-    return _decode_record(bare(data))
+    try:
+        return _decode_record(bare(data))
+    except (ValueError, RecursionError) as error:  # text that is none, or nested too deeply
+        raise msgspec.DecodeError(str(error)) from None
 
 
 def add_error(errors: bytes, error: ErrorInfo) -> bytes:
@@ -134,7 +137,7 @@ def decode_errors(errors: bytes) -> list[ErrorInfo]:
     """Read a job's last errors; damaged bytes give none."""
     try:
         return _decode_errors(errors) if errors else []
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, ValueError, RecursionError):  # text that is none, or nested too deeply
         return []
 
 

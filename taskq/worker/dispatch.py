@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from taskq.broker.work import FullSettlement
-from taskq.errors import ProtocolError
+from taskq.errors import ProtocolError, shorten
+from taskq.model.outcome import Verdict
 from taskq.model.signing import Signer
 from taskq.worker import verdicts
 from taskq.worker.children import Child
@@ -34,6 +35,7 @@ PREFETCH_JOBS = 1_000
 STUCK = 0.03  # seconds after which unstarted jobs of a silent child are called back if a slot is free elsewhere
 FRAME_BYTES = 4 * 1024 * 1024  # of jobs in one frame, unless a single one is larger; MAX_FRAME is far above
 LONG = 1.0  # seconds after which a job counts as started, should its worker vanish
+VERDICTS = frozenset({*Verdict, DEFERRED})
 RISE, FALL = 0.7, 0.2  # weights of a batch's mean in the estimate: long jobs are believed at once, short ones slowly
 
 
@@ -213,12 +215,18 @@ class Dispatcher:
     # --- answers ------------------------------------------------------------------------------------------------
 
     def done(self, hand: Hand, done: Done) -> None:
-        """Settle what a child has finished."""
+        """Settle what a child has finished.
+
+        Raises:
+            ProtocolError: it cannot answer that; it must be killed.
+        """
         hand.heard = time.monotonic()
         release, settle = hand.release, self._claims.settle
         for handle in done.plain:
             settle(release(handle))
         for ended in done.ended:
+            if ended.verdict not in VERDICTS:
+                raise ProtocolError(f"it answered job {ended.handle} with verdict {shorten(ended.verdict)}")
             self._judge(release(ended.handle), ended)
         if self._counters is not None:
             self._counters.merge(done.tallies)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from taskq.client.context import JobContext, current_job
 from taskq.client.importable import CALL_TASK
 from taskq.errors import (
+    MAX_SHOWN,
     CallRefused,
     ResultTooLarge,
     SchemaTooNew,
@@ -82,7 +83,8 @@ class Execution:
         except (CallRefused, SignatureError) as error:
             attempt.refusal = self._judge.dead(attempt, error_info(error))
         except Exception as error:  # whatever a damaged envelope provokes
-            info = ErrorInfo("CorruptEnvelope", f"corrupt envelope: {error_info(error).message}")
+            said = f"corrupt envelope: {error_info(error).message[:MAX_SHOWN]}; {shorten(frame.data[:40])}"
+            info = ErrorInfo("CorruptEnvelope", said)
             attempt.refusal = self._judge.dead(attempt, info)
         return attempt
 

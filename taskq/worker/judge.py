@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from taskq.config import MAX_SECONDS
 from taskq.errors import InvalidDelay, Retry, TimeLimitExceeded, shorten
 from taskq.model.following import FollowUp, after_failure
 from taskq.model.job import State
@@ -116,7 +117,8 @@ class Judge:
 
     def _after(self, attempt: Attempt, body: Body, info: ErrorInfo) -> list[FollowUp]:
         signer = self._signer if self._signer is not None and is_signed(attempt.frame.data) else None
-        links = after_failure(body.meta, attempt.job_id, body.task, Ending.FAILED, info, signer)
+        lives = attempt.state.lives
+        links = after_failure(body.meta, attempt.job_id, body.task, Ending.FAILED, info, signer, lives)
         return _checked(links, "link_error") if links else []
 
     def deferred(self, attempt: Attempt, error: Exception) -> Ended:
@@ -218,7 +220,7 @@ def _ttl_ms(attempt: Attempt) -> int:
     known: Known | None = getattr(attempt, "known", None)
     value = body.meta.get("result_ttl") if body is not None and body.meta else None
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
-        return int(value * 1000)
+        return int(min(value, MAX_SECONDS) * 1000)
     return int((known.task.result_ttl if known is not None else DEFAULT_TTL) * 1000)
 
 

@@ -11,7 +11,7 @@ import os
 import struct
 from collections.abc import Iterator
 from enum import IntEnum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -61,6 +61,10 @@ class Jobs(msgspec.Struct, array_like=True, frozen=True):
     jobs: list[JobFrame]
 
 
+# Checked when it is read: the settling script would refuse a whole batch for one number out of range, again and again.
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
+
+
 class Ended(msgspec.Struct, array_like=True, frozen=True):
     """One job that ended with more to say than success without a result; fields as in model.outcome.Outcome.
 
@@ -70,8 +74,8 @@ class Ended(msgspec.Struct, array_like=True, frozen=True):
     handle: int
     verdict: str
     record: bytes = b""
-    delay_ms: int = 0
-    ttl_ms: int = 0
+    delay_ms: Milliseconds = 0
+    ttl_ms: Milliseconds = 0
     errors: bytes = b""
     reply: str = ""
     follow_ups: list[tuple[str, str, int, bytes]] = []
@@ -205,7 +209,7 @@ class FrameReader:
             if decoder is not None:
                 try:
                     decoded = decoder.decode(payload)
-                except msgspec.MsgspecError as error:
+                except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # no text, or nested too deeply
                     raise ProtocolError(f"frame {Frame(kind).name} is broken: {error}") from None
                 yield Frame(kind), decoded
             elif not kind & IGNORABLE:

@@ -71,7 +71,7 @@ def over_limit(
     job_id = f"{lease.queue.choice.name}/{lease.unique}"
     return FullSettlement(
         lease.unique, lease.delivery, Verdict.DEAD, record, ttl, errors, header.reply,
-        follow_ups(after_failure(body.meta, job_id, body.task, Ending.FAILED, error, resigner)),
+        follow_ups(after_failure(body.meta, job_id, body.task, Ending.FAILED, error, resigner, state.lives)),
     )  # fmt: skip
 
 
@@ -89,11 +89,12 @@ def _record(
     lease: Lease, header: Header, body: Body, state: State, ending: Ending, error: ErrorInfo, worker: str, now_us: int,
     signer: Signer | None,
 ) -> bytes:  # fmt: skip
+    root = body.meta.get("root")
     record = encode_record(
         Record(
             RECORD_VERSION, ending, error=error, task=body.task, worker=worker, attempt=state.attempts + 1,
             enqueued_us=header.enqueued_ms * 1000, claimed_us=lease.claimed_us, finished_us=now_us,
-            root=str(body.meta.get("root", "")),
+            root=root if isinstance(root, str) else "",
         )
     )  # fmt: skip
     return record if signer is None else signer.sign_result(lease.queue.name, lease.unique, record)

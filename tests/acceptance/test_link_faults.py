@@ -139,3 +139,34 @@ def test_each_follow_up_is_accepted_once_while_workers_are_killed(rig: Bench) ->
     wait_until(lambda: len(rig.counts("told")) == number and is_quiet(rig), "all followed", 60)
     assert (rig.counts("told").keys(), rig.noted("mourn")) == ({f"{key}:{key}" for key in range(number)}, [])
     assert rig.app.urgent.info().counters["enqueued"] == number
+
+
+def test_each_final_failure_of_a_job_that_is_put_back_in_line_is_followed(rig: Bench) -> None:
+    rig.start("thread")
+    sent = rig.app.boom.apply_async(("no",), link_error=rig.app.mourn.s("c"))
+    for failures in (1, 2, 3):
+        wait_until(lambda failures=failures: len(rig.noted("mourn")) == failures and is_quiet(rig), "it followed")
+        assert rig.app.app.control.retry([sent.id]) == 1
+    wait_until(lambda: len(rig.noted("mourn")) == 4 and is_quiet(rig), "the last one followed")
+    ids = [f"urgent/{sent.unique}.e0{life}" for life in ("", ".2", ".3", ".4")]
+    assert [rig.app.app.AsyncResult(name).result(timeout=20) for name in ids] == ["no"] * 4
+
+
+def test_a_dead_job_that_is_moved_and_fails_there_is_followed_again(rig: Bench) -> None:
+    rig.start("thread")
+    sent = rig.app.boom.apply_async(("no",), link_error=rig.app.mourn.s("c"))
+    wait_until(lambda: len(rig.noted("mourn")) == 1 and is_quiet(rig), "it followed")
+    moved = rig.app.app.control.move(sent.id, "urgent")
+    wait_until(lambda: len(rig.noted("mourn")) == 2 and is_quiet(rig), "it followed again")
+    assert rig.app.app.AsyncResult(f"{moved.now}.e0").result(timeout=20) == "no"
+
+
+def test_the_success_of_a_job_that_was_dead_is_followed_once(rig: Bench) -> None:
+    rig.start("thread")
+    follow = {"link": rig.app.told.s("a"), "link_error": rig.app.mourn.s("b")}
+    sent = rig.app.fail_until.apply_async((1, 4), **follow)
+    wait_until(lambda: len(rig.noted("mourn")) == 1 and is_quiet(rig), "its failure is followed")
+    assert rig.app.app.control.retry([sent.id]) == 1
+    wait_until(lambda: rig.noted("told") and is_quiet(rig), "its success is followed")
+    assert (rig.noted("told"), len(rig.noted("mourn"))) == (["a:5"], 1)
+    assert rig.app.app.AsyncResult(f"urgent/{sent.unique}.l0").result(timeout=20) == "a:5"

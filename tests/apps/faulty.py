@@ -153,6 +153,11 @@ def answer(kind: str) -> object:
     }[kind]()
 
 
+@app.task(name="large")
+def large(size: int) -> str:
+    return "x" * size
+
+
 class Hostile(Exception):
     """Can neither be printed nor copied nor made from its own arguments."""
 

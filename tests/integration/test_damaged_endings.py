@@ -88,9 +88,20 @@ def test_a_record_is_kept_for_a_time_that_the_server_takes(seconds, ms):
     assert finish_of(EndedJob("a", "expired", b"", STAMP + body(result_ttl=seconds)), NOW, "q").ttl_ms == ms
 
 
+ENDLESS = {
+    "counters": EndedJob("a", "crashed", b"1;2;%d;0;0\n" % 10**30, STAMP + body()),
+    "time": EndedJob("a", "expired", b"", b"9" * 40 + b";" + body()),
+}
+
+
+@pytest.mark.parametrize("job", ENDLESS.values(), ids=ENDLESS)
+def test_numbers_without_end_count_as_none_in_a_record(job):
+    record = decode_record(finish_of(job, NOW, "q").record)
+    assert (record.ending, record.attempt, record.enqueued_us % 1000) == (job.reason, 0, 0)
+    assert record.enqueued_us < NOW
+
+
 HOPELESS = {
-    "endless counters": EndedJob("a", "crashed", b"1;2;%d;0;0\n" % 10**30, STAMP + body()),
-    "endless time": EndedJob("a", "expired", b"", b"9" * 40 + b";" + body()),
     "nowhere to move": EndedJob("a", "moved next b nan", b"", STAMP + body()),
 }
 

@@ -11,6 +11,8 @@ from tcp_kit import greeting
 
 from taskq.broker import jobs, queues, work, workers
 from taskq.broker.address import parse_url
+from taskq.broker.keys import registry
+from taskq.broker.queues import META_TTL_MS
 from taskq.broker.session import Session
 from taskq.broker.work import FullSettlement, StepRequest
 from taskq.errors import (
@@ -43,6 +45,8 @@ def own(namespace, start_server):
     """A queue on a server of its own, whose settings the test may change."""
     kit = Kit(start_server(save="3600 1").url, namespace)
     kit.declare()
+    kit.command("SADD", registry(namespace), kit.keys.queue)  # as fsck wants it in the end
+    kit.command("PEXPIRE", kit.keys.key("meta"), META_TTL_MS)
     yield kit
     kit.link.close()
 
@@ -94,6 +98,7 @@ def test_a_missing_password_is_told(own, open_session):
     url = f"unix://{own.link.address.path}"
     own.command("CONFIG", "SET", "requirepass", SECRET)
     raised(AuthenticationFailed, open_session(url), jobs.enqueue(own.keys, [job("a")]))
+    own.command("CONFIG", "SET", "requirepass", "")
 
 
 def test_a_missing_right_is_named(kit, user, open_session):

@@ -112,7 +112,7 @@ class Watch:
         assert not (set(self.terminal) & set(jobs)) - set(snapshot.get("dead", {})), "7: what has ended is gone"
         assert set(snapshot.get("revoked", {})) <= set(jobs), "18: marks go with their jobs"
         for unique, state in snapshot.get("state", {}).items():
-            _, _, crashes, losses, defers = map(int, state.partition("\n")[0].split(";"))
+            _, _, crashes, losses, defers, *_ = map(int, state.partition("\n")[0].split(";"))
             assert crashes <= 5, "5: crashes are bounded"
             assert losses <= 10, "5: losses are bounded"
             assert defers <= 21, "5: deferrals are bounded"

@@ -107,6 +107,7 @@ class Model(Work):
             if held is not None and held.place == "dead":
                 held.attempts = held.crashes = held.losses = held.defers = 0
                 held.errors = ""
+                held.lives += 1
                 accepted = self.now // 1000
                 held.data, held.expires_at = f"{accepted};{held.sent.header}", accepted + held.sent.expires_ms
                 self.results.pop(unique, None)

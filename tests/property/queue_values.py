@@ -56,6 +56,7 @@ class Held:
     crashes: int = 0
     losses: int = 0
     defers: int = 0
+    lives: int = 0
     errors: str = ""
 
     @property
@@ -64,6 +65,7 @@ class Held:
 
     def state(self, delivery: int | None) -> str:
         text = f"{delivery or 0};{self.attempts};{self.crashes};{self.losses};{self.defers}"
+        text += f";{self.lives}" if self.lives else ""
         return f"{text}\n{self.errors}" if self.errors else text
 
 

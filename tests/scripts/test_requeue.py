@@ -1,4 +1,4 @@
-"""requeue.lua: dead jobs get back in line with a clean history; their delivery number goes on."""
+"""requeue.lua: dead jobs get back in line with a clean history; their delivery number goes on, their lives count."""
 
 from __future__ import annotations
 
@@ -29,11 +29,19 @@ def test_dead_jobs_become_ready_in_the_order_given(kit: Kit, discipline, scores)
     assert kit.run(jobs.requeue(kit.keys, ["b", "a"])) == 2
     assert kit.snapshot() == before | {
         "meta": before["meta"] | {"seq": str(NOW + 1), "requeued": "2"},
-        "state": {"a": "7;0;0;0;0", "b": "1;0;0;0;0"},
+        "state": {"a": "7;0;0;0;0;1", "b": "1;0;0;0;0;1"},
         "ready": scores,
         "dead": {"c": NOW, "x": NOW},
         "wake": ["1"],
     }
+
+
+@pytest.mark.parametrize(("state", "after"), [("2;1;0;0;0;1\nerr", "2;0;0;0;0;2"), (None, "0;0;0;0;0;1")])
+def test_each_life_is_counted(kit: Kit, state, after):
+    seed(kit)
+    kit.seed(jobs={"d": data()}, dead={"d": NOW}, **({"state": {"d": state}} if state else {}))
+    assert kit.run(jobs.requeue(kit.keys, ["d"])) == 1
+    assert kit.snapshot()["state"]["d"] == after
 
 
 @pytest.mark.parametrize("unique", ["l", "nobody", "x"])
@@ -68,7 +76,7 @@ def test_a_damaged_history_begins_anew(kit: Kit):
     seed(kit)
     kit.seed(state={"a": "garbage"})
     kit.run(jobs.requeue(kit.keys, ["a"]))
-    assert kit.read("state")["a"] == "0;0;0;0;0"
+    assert kit.read("state")["a"] == "0;0;0;0;0;1"
 
 
 def test_the_next_delivery_is_higher_than_any_before(kit: Kit):

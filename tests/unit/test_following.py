@@ -8,11 +8,12 @@ import pytest
 
 from taskq import TaskQ
 from taskq.client.canvas import Signature
-from taskq.model.following import after_failure, taking, with_first
+from taskq.model.following import after_failure, derived_id, taking, with_first
 from taskq.model.job import decode_body, encode_body, encode_header
 from taskq.model.outcome import ErrorInfo
 from taskq.model.serializer import Serializers
 from taskq.model.signature import plain_signature
+from taskq.model.signing import Signer
 
 ANY = plain_signature("any")
 SERIALIZERS = Serializers()
@@ -110,6 +111,40 @@ def test_one_that_cannot_take_the_failure_stops_no_other(caplog):
     with caplog.at_level(logging.ERROR):
         found = after_failure(meta, "q/1", "t", "failed", FAILURE)
     assert ([link[1] for link in found], caplog.text.count("left out")) == (["e2"], 3)
+
+
+LONG = "j" * 64
+
+
+@pytest.mark.parametrize(
+    ("was", "parent", "lives", "now"),
+    [
+        ("1.e0", "1", 0, "1.e0"),
+        ("1.e0", "1", 1, "1.e0.2"),
+        ("1.e0", "1", 2, "1.e0.3"),
+        ("u", "1", 0, "u"),  # made by hand
+        ("u", "1", 1, "1.e0.2"),
+        ("1.e0", "2", 0, "2.e0"),  # the parent was moved
+        (derived_id(LONG, "link_error", 0), LONG, 0, derived_id(LONG, "link_error", 0)),
+        (derived_id(LONG, "link_error", 0), LONG, 9, derived_id(LONG, "link_error", 0) + ".10"),
+    ],
+)
+@pytest.mark.parametrize("takes", [[], [0]])
+def test_what_follows_each_final_failure_has_an_id_of_its_own(was, parent, lives, now, takes):
+    meta = {"link_error": [["q", was, 0, job((), {})]], "takes": {"link_error": takes}}
+    (found,) = after_failure(meta, f"q/{parent}", "t", "failed", FAILURE, lives=lives)
+    assert found[1] == now
+
+
+def test_without_the_key_what_is_signed_keeps_its_id():
+    signed = Signer("n", ["k" * 32]).sign_again("q", "1.e0", job((), {}))
+    links = [["q", "1.e0", 0, signed]]
+    assert after_failure({"link_error": links}, "q/1", "t", "failed", FAILURE, lives=1) == links
+
+
+def test_damaged_follow_ups_stay_damaged_in_every_life():
+    links = [7, "x", ["q", 3, 0, b""], ["q", "u", 0, "text"], []]
+    assert after_failure({"link_error": links}, "q/1", "t", "failed", FAILURE, lives=1) == links
 
 
 def test_without_links_nothing_follows():

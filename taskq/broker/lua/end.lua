@@ -51,7 +51,7 @@ for i = 1, count do
       redis.call('HDEL', key_jobs, id)
       redis.call('HDEL', key_state, id)
     end
-    if COUNTED[word] then redis.call('HINCRBY', key_meta, word, 1) end
+    if COUNTED[word] then count_up(key_meta, word, 1) end
     redis.call('HDEL', key_revoked, id)
     redis.call('HDEL', key_ended, id)
   end

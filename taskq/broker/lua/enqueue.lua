@@ -72,7 +72,7 @@ if #delayed > 0 then
   if not first[2] or tonumber(first[2]) > earliest then wake = true end
 end
 if wake and token == 0 then redis.call('RPUSH', key_wake, '1') end
-if #ready + #delayed > 0 then redis.call('HINCRBY', key_meta, 'enqueued', (#ready + #delayed) / 2) end
+if #ready + #delayed > 0 then count_up(key_meta, 'enqueued', (#ready + #delayed) / 2) end
 reply = table.concat(letters)
 remember(reply)
 tell_watchers('')

@@ -26,7 +26,7 @@ for i = 1, #found, 2 do
   local _, _, started = read_lease(lease)
   if started and redis.call('HEXISTS', key_jobs, id) == 1 then
     charge(id, lease, false, now)
-    redis.call('HINCRBY', key_meta, 'losses', 1)
+    count_up(key_meta, 'losses', 1)
   else
     give_back(id, lease, now)
   end

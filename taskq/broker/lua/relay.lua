@@ -42,7 +42,7 @@ for i = 1, jobs do
 end
 if added > 0 then
   save()
-  redis.call('HINCRBY', key_meta, 'enqueued', added)
+  count_up(key_meta, 'enqueued', added)
   if meta[3] ~= '1' and token == 0 then redis.call('RPUSH', key_wake, '1') end
 end
 tell_watchers('')

@@ -29,7 +29,7 @@ for i = REST + 1, #ARGV do
     redis.call('ZADD', key_ready, score_of(data), id)
     redis.call('HSET', key_jobs, id, (string.gsub(data, '^%d+;', stamp(now), 1)))
     redis.call('DEL', KEYS[FIXED + i - REST])
-    write_state(id, {state[1], 0, 0, 0, 0, ''})
+    write_state(id, {state[1], 0, 0, 0, 0, '', state[7] + 1})
     redis.call('ZREM', key_dead, id)
     observe('enqueued', id, nil, nil, nil, nil, data)
     back = back + 1
@@ -37,7 +37,7 @@ for i = REST + 1, #ARGV do
 end
 if back > 0 then
   save()
-  redis.call('HINCRBY', key_meta, 'requeued', back)
+  count_up(key_meta, 'requeued', back)
   offer_token()
 end
 remember(digits(back))

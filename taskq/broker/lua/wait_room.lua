@@ -18,7 +18,7 @@ if maxsize == 0 or redis.call('ZCARD', key_ready) + redis.call('ZCARD', key_dela
 end
 local turn = arg_turn
 if turn == '0' then -- a call that is repeated, as its reply was lost, keeps the place that it got
-  turn = redis.call('ZSCORE', key_putters, arg_address) or digits(redis.call('HINCRBY', key_meta, 'turn', 1))
+  turn = redis.call('ZSCORE', key_putters, arg_address) or digits(count_up(key_meta, 'turn', 1))
 end
 redis.call('ZADD', key_putters, turn, arg_address)
 redis.call('PEXPIRE', key_putters, arg_ttl_ms)

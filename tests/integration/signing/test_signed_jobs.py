@@ -98,6 +98,17 @@ def test_follow_ups_of_a_job_that_expired_are_signed(app, add, worker, intruder)
     assert app.AsyncResult(f"other/{parent.unique}.e0").get(DEADLINE)[0]["ending"] == "expired"
 
 
+@pytest.mark.parametrize("call", ["s", "si"])
+def test_what_follows_the_next_failure_of_a_job_is_signed_anew(app, worker, call):
+    told = app.tasks["told"]
+    parent = app.tasks["fail"].apply_async(link_error=getattr(told, call)(*(("it",) if call == "si" else ())))
+    worker.run_all()
+    assert app.control.retry([parent.id]) == 1
+    worker.run_all()
+    first, second = (app.AsyncResult(f"other/{parent.unique}.e0{life}").get(DEADLINE) for life in ("", ".2"))
+    assert first == second
+
+
 def test_a_dead_job_that_is_put_back_is_still_signed(app, worker):
     job = app.tasks["fail"].delay()
     worker.run_all()

@@ -15,7 +15,7 @@ local function guarded_clock(ttl, beat, place, note_key)
       redis.call('ZADD', place, t + ttl, worker)
     end
     grace, jump = t + ttl, 'back'
-    redis.call('HINCRBY', note_key, 'jumps', 1)
+    count_up(note_key, 'jumps', 1)
   elseif not tick or t > tick + 3 * beat then
     grace, jump = t + ttl, 'gap'
   else

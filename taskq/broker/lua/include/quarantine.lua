@@ -7,13 +7,14 @@ local MAX_JOB = 34603008 -- bytes: the largest max_body there is, and a MiB; wha
 local function header_of(id, data)
   if not data or #data > MAX_JOB or not string.find(id, '^%w[%w._-]*$') then return nil end
   local enqueued, flags, expires = string.match(data, '^(%d+);1;(%a*);[^;\n]*;(%d*);[^\n]*\n')
-  if enqueued then return enqueued, flags, expires end
-  return newer(data) and string.match(data, '^%d+'), '', ''
+  if not enqueued then enqueued, flags, expires = newer(data) and string.match(data, '^%d+'), '', '' end
+  if not enqueued or #enqueued > 16 or #expires > 16 then return nil end -- no clock shows as many digits
+  return enqueued, flags, expires
 end
 
 local function quarantine(id, now)
   redis.call('ZADD', key_quarantine, now, id)
-  redis.call('HINCRBY', key_meta, 'quarantined', 1)
+  count_up(key_meta, 'quarantined', 1)
   observe('quarantined', id)
   if redis.call('ZCARD', key_quarantine) <= MAX_QUARANTINE then return end
   local old = redis.call('ZRANGE', key_quarantine, 0, 0)[1]

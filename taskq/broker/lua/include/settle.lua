@@ -23,7 +23,7 @@ local function settle_plain(from, count)
       letters[i] = 'S'
     end
   end
-  if #done > 0 then redis.call('HINCRBY', key_meta, 'done', forget(done)) end
+  if #done > 0 then count_up(key_meta, 'done', forget(done)) end
   return table.concat(letters)
 end
 
@@ -67,5 +67,5 @@ local function settle_full(from, count, now, announce, letters)
     end
   end
   if #gone > 0 then forget(gone) end
-  for verdict, times in pairs(tally) do redis.call('HINCRBY', key_meta, COUNTERS[verdict], times) end
+  for verdict, times in pairs(tally) do count_up(key_meta, COUNTERS[verdict], times) end
 end

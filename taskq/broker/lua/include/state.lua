@@ -1,16 +1,20 @@
--- A job's history: delivery;attempts;crashes;losses;defers, then a line feed and the encoded last errors.
+-- A job's history: delivery;attempts;crashes;losses;defers, then a line feed and the encoded last errors. Before the
+-- line feed comes ;lives where it was put back in line after it had failed for good: how often.
 local MAX_STATE = 1048576 -- bytes: three errors, capped as model/outcome.py caps them, are a quarter of it
+local MAX_COUNT = 1e15 -- of anything that happened to a job; a number that every reader can add one to
 
 local function read_state(text)
-  if not text then return {0, 0, 0, 0, 0, ''} end
+  if not text then return {0, 0, 0, 0, 0, '', 0} end
   if #text > MAX_STATE then return nil end
-  local d, a, c, l, f, errors = string.match(text, '^(%d+);(%d+);(%d+);(%d+);(%d+)\n?(.*)$')
-  if not d then return nil end
-  return {tonumber(d), tonumber(a), tonumber(c), tonumber(l), tonumber(f), errors}
+  local d, a, c, l, f, lives, errors = string.match(text, '^(%d+);(%d+);(%d+);(%d+);(%d+);?(%d*)\n?(.*)$')
+  lives = tonumber(lives) or 0
+  if not d or math.max(d, a, c, l, f, lives) > MAX_COUNT then return nil end
+  return {tonumber(d), tonumber(a), tonumber(c), tonumber(l), tonumber(f), errors, lives}
 end
 
 local function write_state(id, s)
   local line = digits(s[1]) .. ';' .. digits(s[2]) .. ';' .. digits(s[3]) .. ';' .. digits(s[4]) .. ';' .. digits(s[5])
+  if s[7] > 0 then line = line .. ';' .. digits(s[7]) end
   redis.call('HSET', key_state, id, s[6] == '' and line or line .. '\n' .. s[6])
 end
 

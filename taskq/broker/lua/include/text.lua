@@ -21,6 +21,15 @@ local function newer(data)
   return version ~= '1' and version or nil
 end
 
+-- Counts in a hash of ours. A counter that hands made no number starts anew: an error here would come after writes, at
+-- each repetition.
+local function count_up(key, field, times)
+  local counted = redis.pcall('HINCRBY', key, field, times)
+  if type(counted) == 'number' then return counted end
+  redis.call('HSET', key, field, digits(times))
+  return times
+end
+
 -- Calls a command with many arguments in chunks that Lua's stack can carry.
 local function call_chunked(command, key, args, step)
   for from = 1, #args, step do
