@@ -10,12 +10,14 @@ from typing import Any, TypeVar
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
 
 from taskq.broker.address import Address
 from taskq.broker.call import Call, Command
-from taskq.broker.connection import connection_options
+from taskq.broker.connection import CONNECT_TIMEOUT, connection_options
 from taskq.broker.failures import is_broken, is_missing_script, is_moved
-from taskq.broker.session import CALL_DEADLINE, Numbering, Patience, reply_timeout
+from taskq.broker.progress import LARGE, LOOK, WHOLE, Progress, unsent
+from taskq.broker.session import CALL_DEADLINE, REPEATED, Numbering, Patience, reply_timeout
 
 T = TypeVar("T")
 
@@ -33,13 +35,17 @@ class AsyncSession:
             "redis": Connection,
             "rediss": SSLConnection,
         }
-        options = connection_options(address, reply_timeout(deadline)) | {"retry": Retry(NoBackoff(), 0)}
+        self._timeout = reply_timeout(deadline)
+        # Without redis-py's timeout, which is for the whole of a request or reply, however well it moves.
+        options = connection_options(address, self._timeout) | {"retry": Retry(NoBackoff(), 0), "socket_timeout": None}
         self._address = address
         self._deadline = deadline
         self._connection = kinds[address.scheme](**options)
         self._numbering = Numbering()
         self._lock = asyncio.Lock()
         self._reached = False
+        self._whole = WHOLE
+        self._heard = 0  # bytes, over the present connection
         self._running: set[asyncio.Task[Any]] = set()
 
     async def run(self, call: Call[T], deadline: float | None = None) -> T:
@@ -106,17 +112,59 @@ class AsyncSession:
         return call.parse(reply)
 
     async def _exchange(self, packed: bytes) -> Any:
-        await self._connection.send_packed_command([packed], check_health=False)
-        return await self._connection.read_response()
+        connection, loop = self._connection, asyncio.get_running_loop()
+        reader, writer, heard = connection._reader, connection._writer, self._heard
+        if writer is None:
+            raise ConnectionError("the connection is not open")
+        number, progress = writer.get_extra_info("socket").fileno(), Progress(self._timeout, self._whole)
+        pause = min(LOOK, self._timeout)
+        timer: asyncio.TimerHandle
+
+        def look() -> None:
+            nonlocal timer
+            left = writer.transport.get_write_buffer_size() + unsent(number) - (self._heard - heard)
+            try:
+                progress.check(left)
+            except TimeoutError as error:
+                reader.set_exception(error)  # who reads gets it
+            else:
+                timer = loop.call_later(pause, look)
+
+        timer = loop.call_later(pause, look)
+        try:
+            if len(packed) > LARGE:
+                writer.write(packed)  # without a wait until it is sent: that of the reply is enough
+            else:
+                await connection.send_packed_command([packed], check_health=False)
+            return await connection.read_response()
+        except BaseException as error:
+            if len(packed) > LARGE and not isinstance(error, ResponseError):
+                writer.transport.abort()  # a mere close would go on sending the rest, and it might run much later
+            raise
+        finally:
+            timer.cancel()
+
+    async def _connect(self) -> None:
+        if self._address.revive is not None:
+            await asyncio.to_thread(self._address.revive)
+        async with asyncio.timeout(min(CONNECT_TIMEOUT, self._timeout) + self._timeout):  # a login has no other
+            await self._connection.connect()
+        self._heard, reader = 0, self._connection._reader
+        feed = reader.feed_data
+
+        def hear(data: bytes) -> None:
+            self._heard += len(data)
+            feed(data)
+
+        reader.feed_data = hear
 
     async def _repeat(self, attempt: Callable[[], Awaitable[T]], limit: float, what: str, started: float) -> T:
         patience = Patience(self._address, what, limit, self._reached, started)
+        self._whole = WHOLE
         while True:
             try:
                 if not self._connection.is_connected:
-                    if self._address.revive is not None:
-                        await asyncio.to_thread(self._address.revive)
-                    await self._connection.connect()
+                    await self._connect()
                 patience.sent = True
                 answer = await attempt()
             except Exception as error:
@@ -129,6 +177,8 @@ class AsyncSession:
             else:
                 self._reached = True
                 return answer
+            if patience.sent:
+                self._whole = REPEATED
             await asyncio.sleep(pause)
 
     async def close(self) -> None:

@@ -334,6 +334,10 @@ class Broker:
             lane = loop.lanes[queue, forced] = _AsyncLane(send)
         return await lane.post(batch)
 
+    def note_answer(self) -> None:
+        """Hear that the server answered over another connection; see ``Session.note_answer``."""
+        self._session.note_answer()
+
     def link(self, *, timeout: float | None = REPLY_TIMEOUT) -> Link:
         """Return a connection of its own, not yet open."""
         return Link(self.address, timeout=timeout)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import ssl
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from redis.backoff import NoBackoff
@@ -13,6 +15,7 @@ from redis.retry import Retry
 from taskq.broker.address import Address
 from taskq.broker.call import Command, ScriptCall
 from taskq.broker.failures import is_missing_script
+from taskq.broker.progress import LARGE, LOOK, WHOLE, Progress, unsent
 
 T = TypeVar("T")
 CONNECT_TIMEOUT = 5.0  # seconds; a TLS handshake over a slow link needs one, a mistaken port must not hang
@@ -21,6 +24,9 @@ PARTIAL: Final = object()  # what there is of a reply is not the whole of it
 # Seconds for the next piece of a reply. A server writes a large one in pieces that follow each other at once: it is
 # read in one go, and the loop does not turn for each. A link that brings 1,448 bytes in that time brings 36 MB in 12 s.
 NEXT_PIECE: Final = 0.0005
+# Bytes a write of a large request: as many as the system takes at once; a record of TLS is written whole or not at all.
+PIECE: Final = 262_144
+RECORD: Final = 16_384
 _NOT_YET = (TimeoutError, BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -60,6 +66,9 @@ class Link:
     """A connection that is opened at its first use and never reused after an error.
 
     After a ``fork`` the child must drop its copy with ``close`` before use; sessions do so.
+
+    Attributes:
+        whole: seconds for all of a large request that goes on moving.
     """
 
     def __init__(self, address: Address, *, timeout: float | None = REPLY_TIMEOUT) -> None:
@@ -69,7 +78,10 @@ class Link:
             "rediss": _TLSConnection,
         }
         self.address = address
+        self.whole = WHOLE
         self._timeout = timeout
+        self._piece = RECORD if address.scheme == "rediss" else PIECE
+        self._progress: Progress | None = None  # of a large request whose reply is awaited
         self._connection = kinds[address.scheme](**connection_options(address, timeout))
 
     def connect(self) -> None:
@@ -88,8 +100,12 @@ class Link:
         """Whether a socket is open; the peer may have closed it since."""
         return self._connection._sock is not None
 
-    def hurry(self, seconds: float | None) -> None:
-        """From now on wait for a connection and for a reply no longer than ``seconds``; as it was made where None."""
+    def hurry(self, seconds: float | None, whole: float = WHOLE) -> None:
+        """From now on wait for a connection and for a reply no longer than ``seconds``; as it was made where None.
+
+        A large request may take ``whole`` seconds as long as it moves.
+        """
+        self.whole = whole
         timeout = self._timeout if seconds is None or (self._timeout or seconds) < seconds else seconds
         connection = self._connection
         connection.socket_timeout = timeout
@@ -104,7 +120,69 @@ class Link:
 
     def send(self, packed: bytes) -> None:
         """Send a packed command, connecting first if needed."""
-        self._connection.send_packed_command((packed,), check_health=False)
+        if len(packed) > LARGE:
+            self._push(packed)
+        else:
+            self._connection.send_packed_command((packed,), check_health=False)
+
+    def send_ready(self, packed: memoryview) -> memoryview:
+        """Send as much of a packed command as can be sent now; return the rest. It must be sent before anything else.
+
+        Raises:
+            Exception: the connection is broken, and closed.
+        """
+        if not self.connected:
+            raise ConnectionError("the connection is not open")
+        sock = self._connection._sock
+        sock.settimeout(0)
+        try:
+            while packed:
+                packed = packed[sock.send(packed[: self._piece]) :]
+        except _NOT_YET:
+            pass
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            if self.connected:
+                sock.settimeout(self._connection.socket_timeout)
+        return packed
+
+    def unsent(self) -> int:
+        """Return how many bytes the server has not taken yet of what was sent."""
+        return unsent(self.fileno()) if self.connected else 0
+
+    def _push(self, packed: bytes) -> None:
+        """Send a large command: it may take as long as it moves."""
+        connection = self._connection
+        if not self.connected:
+            connection.connect()
+        sock, rest = connection._sock, memoryview(packed)
+        progress = self._progress = Progress(connection.socket_timeout, self.whole)
+        try:
+            sock.settimeout(LOOK)
+            while rest:
+                with suppress(*_NOT_YET):
+                    rest = rest[sock.send(rest[: self._piece]) :]
+                progress.check(len(rest) + unsent(sock.fileno()))
+            sock.settimeout(connection.socket_timeout)
+        except BaseException:
+            self.close()
+            raise
+
+    def _await_reply(self, progress: Progress) -> None:
+        """Wait for the first byte of the reply to a large command, as long as the server takes what was sent."""
+        self._progress = None
+        progress.restart()
+        number = self.fileno()
+        poll = select.poll()
+        poll.register(number, select.POLLIN)
+        try:
+            while not poll.poll(LOOK * 1000):
+                progress.check(unsent(number))
+        except BaseException:
+            self.close()
+            raise
 
     def receive(self) -> Any:
         """Return the next reply.
@@ -112,6 +190,8 @@ class Link:
         Raises:
             Exception: redis-py's, for an error reply; the connection stays usable after it.
         """
+        if self._progress is not None:
+            self._await_reply(self._progress)
         return self._connection.read_response()
 
     def receive_ready(self) -> Any:
@@ -150,6 +230,9 @@ class Link:
 
     def exchange(self, packed: bytes) -> Any:
         """Send one command and return its reply."""
+        if len(packed) > LARGE:
+            self._push(packed)
+            return self.receive()
         self._connection.send_packed_command((packed,), check_health=False)
         return self._connection.read_response()
 
@@ -169,4 +252,5 @@ class Link:
 
     def close(self) -> None:
         """Close the socket; the next use opens a new one."""
+        self._progress = None
         self._connection.disconnect()

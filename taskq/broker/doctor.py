@@ -17,7 +17,7 @@ from taskq.broker.connection import Link
 from taskq.broker.diagnosis import Facts, Finding, check
 from taskq.broker.failures import is_broken, is_passing, translate
 from taskq.broker.keys import QueueKeys
-from taskq.broker.session import CALL_DEADLINE, Patience
+from taskq.broker.session import CALL_DEADLINE, Patience, pauses
 from taskq.errors import AuthenticationFailed, BrokerError, BrokerUnavailable, SchemaTooNew, WrongServer, WrongType
 
 __all__ = ["Facts", "Finding", "check", "examine", "gather", "refuse", "server_time"]
@@ -62,14 +62,26 @@ def examine(
         link: a connection, opened here; the caller closes it.
         namespace: first part of the keys.
         queues: whose keys are looked at; None for all in the registry, at most MAX_QUEUES.
-        deadline: seconds that a server has which takes no commands yet; one that does not answer has 4 s at most.
+        deadline: seconds that a server has which takes no commands yet, or is lost after it answered; one that never
+            answers has 4 s at most.
 
     Raises:
-        BrokerUnavailable: nothing answers within 4 s, or the connection breaks.
+        BrokerUnavailable: nothing answers within 4 s, or the connection breaks until the deadline.
         BrokerError: it refuses the login, is no Redis, or takes no commands until the deadline.
     """
-    _reach(link, deadline)
-    return check(gather(link, namespace, queues))
+    started, reached = time.monotonic(), False
+    again = pauses(started + deadline)
+    while True:
+        _reach(link, deadline, started, reached=reached)
+        reached = True
+        try:
+            return check(gather(link, namespace, queues))
+        except BrokerUnavailable:
+            link.close()
+            pause = next(again, None)
+            if pause is None:
+                raise
+            time.sleep(pause)
 
 
 def refuse(findings: Sequence[Finding]) -> None:
@@ -112,10 +124,13 @@ def gather(link: Link, namespace: str, queues: Sequence[str] | None) -> Facts:
     return Facts(link.address, info, ahead, save, masters or 1, denied, schemas, types, expected)
 
 
-def _reach(link: Link, deadline: float) -> None:
-    """Connect; a server that is just starting has 4 s to appear, and the deadline to read its data."""
+def _reach(link: Link, deadline: float, started: float, *, reached: bool) -> None:
+    """Connect; a server that is just starting has 4 s to appear, and the deadline to read its data.
+
+    One that was ``reached`` before has the deadline for both, from when it was first asked.
+    """
     ping: Command[object] = Command(("PING",), lambda reply: reply)
-    patience = Patience(link.address, "ping", deadline, reached=False)
+    patience = Patience(link.address, "ping", deadline, reached, started)
     while True:
         try:
             link.connect()
@@ -126,7 +141,8 @@ def _reach(link: Link, deadline: float) -> None:
             try:
                 pause = patience.pause_after(error)
             except BrokerUnavailable as failure:
-                raise BrokerUnavailable(f"{failure}{_hint(link.address, error)}") from None
+                hint = "" if reached else _hint(link.address, error)
+                raise BrokerUnavailable(f"{failure}{hint}") from None
             time.sleep(pause)
         else:
             return
@@ -158,7 +174,10 @@ def _clock_ahead(link: Link) -> float:
 
 
 def _types(link: Link, names: Sequence[str]) -> dict[str, str] | None:
-    link.send(b"".join(Command(("TYPE", name), _text).pack() for name in names))
+    try:
+        link.send(b"".join(Command(("TYPE", name), _text).pack() for name in names))
+    except Exception as error:
+        raise translate(error, link.address) from None
     found: dict[str, str] | None = {}
     for name in names:
         try:

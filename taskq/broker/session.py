@@ -22,6 +22,7 @@ from taskq.broker.failures import (
     translate,
     wants_certificate,
 )
+from taskq.broker.progress import WHOLE
 from taskq.errors import BrokerUnavailable, Indeterminate, TaskqError
 from taskq.model.job import random_token
 
@@ -30,6 +31,9 @@ CALL_DEADLINE = 60.0  # seconds for which a call is repeated; the stored reply l
 FIRST_CONTACT = 4.0  # seconds until a server that was never reached is reported: a person waits five at most
 FIRST_PAUSE = 0.05  # seconds before the first repetition; doubles
 LEAST_TIMEOUT = 1.0  # seconds; longer than any script, whatever the deadline
+# Seconds for all of a call that is sent again: with the minute for which it is repeated, less than the five minutes for
+# which the server would know that it ran before.
+REPEATED = 180.0
 LONGEST_PAUSE = 2.0  # seconds; a server that restarts is found soon after it is back
 
 FORKED = threading.Lock()  # threads of a child start afresh one after another; free in each new child
@@ -296,10 +300,14 @@ class Session:
             started: when the call was made, in monotonic seconds; now where None.
             patience: as of ``run``.
         """
-        if deadline is None:
-            return self._persist(attempt, deadline, what, failure, started)
         link = self._link
-        link.hurry(max(LEAST_TIMEOUT, deadline) if patience is None else patience)
+        if deadline is None:
+            try:
+                return self._persist(attempt, deadline, what, failure, started)
+            finally:
+                link.whole = WHOLE
+        whole = max(LEAST_TIMEOUT, deadline)
+        link.hurry(whole if patience is None else patience, whole)
         try:
             return self._persist(attempt, deadline, what, failure, started)
         finally:
@@ -337,11 +345,17 @@ class Session:
                 self._link.close()
             pause = patience.pause_after(failure)
             failure = None
+            if patience.sent:
+                self._link.whole = min(self._link.whole, REPEATED)
             time.sleep(pause)
 
     def _patience(self, deadline: float | None, what: str, started: float | None) -> Patience:
         limit = self._deadline if deadline is None else deadline
         return Patience(self._address, what, limit, self._reached, started)
+
+    def note_answer(self) -> None:
+        """Hear that the server answered over another connection: it is waited for like one that was reached."""
+        self._reached = True
 
     def close(self) -> None:
         """Close the connection; the next call opens a new one."""

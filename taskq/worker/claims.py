@@ -79,7 +79,7 @@ class Claims:
         self._to_reconcile: deque[tuple[ServedQueue, Callable[[], list[str]]]] = deque()
 
     def open(self, broker: Broker, queues: Sequence[ServedQueue], counters: Counters | None = None) -> None:
-        """Connect and serve ``queues``, in the order of the options; raises what prevents it. ``counters`` count."""
+        """Connect and serve ``queues``, in the order of the options; raises as ``Wire.connect``. ``counters`` count."""
         self._counters = counters
         self._wire = Wire(broker, self._post, "claims", self._watch, counters=counters)
         # Where one connection went silent the other one has most likely, too; it would take 15 s more to find out.

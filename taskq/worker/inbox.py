@@ -91,13 +91,13 @@ class Inbox:
         return ended
 
     def watch(self, link: Link | None, wire: Wire) -> None:
-        """Call ``wire.receive`` when ``link`` has something; None for no more."""
-        if link is not None:
-            self.selector.register(link.fileno(), selectors.EVENT_READ, wire.receive)
-            return
+        """Call ``wire.turn`` when ``link`` has something, or room where ``wire`` is writing; None for no more."""
         for key in list(self.selector.get_map().values()):
-            if key.data == wire.receive:
+            if key.data == wire.turn:
                 self.selector.unregister(key.fileobj)
+        if link is not None:
+            event = selectors.EVENT_WRITE if wire.writing else selectors.EVENT_READ
+            self.selector.register(link.fileno(), event, wire.turn)
 
     def close(self) -> None:
         """Close the selector and what wakes it."""

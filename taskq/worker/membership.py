@@ -24,6 +24,7 @@ def examine(broker: Broker, names: Sequence[str]) -> None:
         findings = doctor.examine(link, broker.namespace, names)
     finally:
         link.close()
+    broker.note_answer()  # from here on it may restart: what follows waits for it as for any call
     for finding in findings:
         if finding.level == "warn" and not (broker.address.revive and finding.name == "memory-limit"):
             logger.warning("%s", finding.text, extra={"action": "doctor", "check": finding.name})

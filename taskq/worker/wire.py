@@ -13,6 +13,7 @@ from taskq.broker.broker import Broker
 from taskq.broker.call import Call
 from taskq.broker.connection import PARTIAL, Link
 from taskq.broker.failures import is_broken, is_missing_script, is_moved, is_passing, reason, translate
+from taskq.broker.progress import LARGE, LOOK, WHOLE
 from taskq.broker.session import FIRST_PAUSE, LONGEST_PAUSE
 from taskq.errors import TaskqError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from taskq.worker.metrics import Counters
 
 logger = logging.getLogger("taskq.worker")
-WHOLE_REPLY: Final = 1800.0  # seconds for all of a reply that goes on coming: 32 MiB, the largest job, at 19 kB/s
+WHOLE_REPLY: Final = WHOLE  # seconds for all of a call and its reply that go on moving
 
 Post = Callable[[Callable[[], None]], None]
 """Runs a function in the supervisor's loop, from any thread."""
@@ -36,8 +37,8 @@ class Wire:
         broker: gives connections.
         post: runs a function in the loop.
         name: for the log.
-        watch: is told of a new socket to wait for, and of None before it is closed.
-        reply_timeout: seconds without a byte after which an unanswered call is sent again over a new connection.
+        watch: is told of a new socket to wait for, again when ``writing`` has changed, and of None before it is closed.
+        reply_timeout: seconds without a byte, either way, after which a call is sent again over a new connection.
         counters: count its calls; None where nobody collects them.
         silent: is told in the loop that the connection was given up since the server said nothing.
     """
@@ -69,7 +70,15 @@ class Wire:
         self._again_at = 0.0  # monotonic seconds of the next repetition; 0 for none
         self._sent_at = 0.0  # monotonic seconds
         self._overdue_at = 0.0  # monotonic seconds; 0 while nobody can answer
+        self._rest = memoryview(b"")  # of a large call: what is not sent yet
+        self._left = 0  # bytes of a large call that the server had not taken at the last look
+        self._look_at = 0.0  # monotonic seconds of the next look; 0 for none
         self._unproven = False  # the connection has not answered yet: a proxy without a server accepts, and hangs up
+
+    @property
+    def writing(self) -> bool:
+        """Whether there is more to send as soon as the socket takes it; nothing is read before that."""
+        return bool(self._rest)
 
     @property
     def busy(self) -> bool:
@@ -118,10 +127,45 @@ class Wire:
         assert self._pack is not None
         self._sent_at = time.monotonic()
         self._overdue_at = self._sent_at + self._reply_timeout
+        packed = self._pack(by_source)
+        if len(packed) <= LARGE:
+            try:
+                self._link.send(packed)
+            except Exception as error:
+                self._broken(error)
+            return
+        self._rest, self._left = memoryview(packed), len(packed)
+        self._look_at = self._sent_at + LOOK
+        self._write()
+        if self._rest and self._link is not None:
+            self._watch(self._link, self)
+
+    def turn(self) -> None:
+        """Do what the selector says can be done: read, or write where there is more to send."""
+        if not self._rest:
+            self.receive()
+            return
+        self._write()
+        if not self._rest and self._link is not None:
+            self._watch(self._link, self)
+
+    def _write(self) -> None:
+        link = self._link
+        if link is None:
+            return
         try:
-            self._link.send(self._pack(by_source))
+            self._rest = link.send_ready(self._rest)
         except Exception as error:
             self._broken(error)
+
+    def _look(self, now: float) -> None:
+        """Note whether the server has taken more of a large call: silence is counted from there."""
+        assert self._link is not None
+        left = len(self._rest) + self._link.unsent()
+        self._look_at = now + LOOK
+        if left < self._left:
+            self._left = left
+            self._overdue_at = min(now + self._reply_timeout, self._sent_at + WHOLE_REPLY)
 
     def receive(self) -> None:
         """Read what the selector announced: a reply, a part of it, or that the connection has ended."""
@@ -181,7 +225,7 @@ class Wire:
 
     def _forget_call(self) -> None:
         self._pack = self._answer = self._refuse = None
-        self._again_at = self._overdue_at = 0.0
+        self._again_at = self._overdue_at = self._look_at = 0.0
 
     def _next_pause(self) -> float:
         pause = self._pause
@@ -192,20 +236,38 @@ class Wire:
         """Repeat a call whose pause is over; give a connection up that does not answer."""
         if self._again_at and now >= self._again_at:
             self._send(by_source=False)
-        elif self._answer is not None and self._link is not None and self._overdue_at and now >= self._overdue_at:
+            return
+        if self._answer is None or self._link is None or not self._overdue_at:
+            return
+        if self._look_at and now >= self._look_at:
+            self._look(now)
+        if now >= self._overdue_at:
             dripped = now >= self._sent_at + WHOLE_REPLY
-            late = f"the reply is not whole after {WHOLE_REPLY:g} s"
+            late = f"the {'call' if self._rest else 'reply'} is not whole after {WHOLE_REPLY:g} s"
             self._broken(TimeoutError(late if dripped else f"no reply for {self._reply_timeout:g} s"))
             self._silent()
 
     def deadline(self) -> float:
         """Return the monotonic time at which ``tick`` has something to do; 0 for none."""
-        return self._again_at or (self._overdue_at if self._answer is not None else 0.0)
+        if self._again_at or self._answer is None:
+            return self._again_at
+        return min(self._look_at, self._overdue_at) if self._look_at and self._overdue_at else self._overdue_at
 
     def connect(self) -> None:
-        """Open the connection now, in this thread; raises what prevents it."""
+        """Open the connection now, in this thread; where it breaks, another one goes on trying.
+
+        Raises:
+            TaskqError: the server refuses it.
+        """
         link = self._broker.link()
-        link.connect()
+        try:
+            link.connect()
+        except Exception as error:
+            link.close()
+            if not is_broken(error) and not is_passing(error):
+                raise translate(error, self._broker.address) from None
+            self._broken(error)
+            return
         self._link = link
         self._watch(link, self)
 
@@ -251,7 +313,8 @@ class Wire:
 
     def drop_link(self) -> None:
         """Close the connection; a call in flight is sent again over the next one."""
-        self._overdue_at = 0.0  # nobody can answer: until the next connection there is no deadline
+        self._overdue_at = self._look_at = 0.0  # nobody can answer: until the next connection there is no deadline
+        self._rest = memoryview(b"")
         if self._link is not None:
             self._watch(None, self)
             self._link.close()

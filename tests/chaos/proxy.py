@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 
 CHUNK = 65_536  # bytes read at once
 PATIENCE = 10.0  # seconds until an order of the test is carried out; far above any, below a test's limit
+NARROW = 32_768  # bytes of a slow connection that the system takes and acknowledges before the proxy passes them on
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: a close sends RST, not FIN
 
 T = TypeVar("T")
@@ -61,6 +62,8 @@ class _Connection:
     def arm(self, fault: Fault) -> None:
         """Let ``fault`` happen from now on; its bytes are counted from here."""
         self.fault = fault
+        if fault.rate:
+            self.client.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NARROW)
         self.passed = {"request": 0, "reply": 0}
 
     def cut(self, *, reset: bool) -> None:

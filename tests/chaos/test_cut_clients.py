@@ -151,6 +151,7 @@ def test_a_lock_has_one_holder_and_its_fence_grows(apps: tuple[TaskQ, TaskQ], st
     assert fences == sorted(set(fences))
 
 
+@pytest.mark.leaves
 def test_an_event_and_a_semaphore_count_once(apps: tuple[TaskQ, TaskQ], stormy: Callable[[], None]) -> None:
     near, far = apps
     event, semaphore = far.Event("e"), far.Semaphore("s", 3)

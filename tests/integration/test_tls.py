@@ -306,6 +306,9 @@ def test_jobs_run_and_results_come_back_over_tls(
         worker = rig.start("thread")
         assert [job.result(PATIENCE) for job in [rig.app.add.delay(n, 1) for n in range(20)]] == list(range(1, 21))
         assert rig.app.nap.delay(1, 0.3).result(PATIENCE) == 1
+        long = "x" * 900_000  # in many records, whose last ones the system does not take at once
+        for job in (rig.app.told.delay(long, "sync"), asyncio.run(rig.app.told.aio.delay(long, "aio"))):
+            assert job.result(PATIENCE).endswith(long)
         event = rig.app.app.Event("e")
         assert not event.wait(0.05)
         event.set()

@@ -89,17 +89,19 @@ class Slow:
     def _watch(self, link: Link | None, _: Wire) -> None:
         self._link = link
 
-    def run(self, ended: Callable[[], bool]) -> None:
+    def run(self, ended: Callable[[], bool], packed: bytes = b"*1\r\n$3\r\nGET\r\n") -> None:
         """Send a call and turn the loop until ``ended``, at most PATIENCE; close it all."""
-        self._wire.command(b"*1\r\n$3\r\nGET\r\n", self.answers.append, self.answers.append)
+        self._wire.command(packed, self.answers.append, self.answers.append)
         until = time.monotonic() + PATIENCE
         while not ended() and (now := time.monotonic()) < until:
             self._wire.tick(now)
             while self._inbox:
                 self._inbox.popleft()()
-            if self._link is not None and select.select([self._link.fileno()], [], [], 0.01)[0]:
+            number = [self._link.fileno()] if self._link is not None else []
+            reads, writes = ([], number) if self._wire.writing else (number, [])
+            if any(select.select(reads, writes, [], 0.01)):
                 began = time.monotonic()
-                self._wire.receive()
+                self._wire.turn()
                 self.longest = max(self.longest, time.monotonic() - began)
         self._wire.close()
         self._broker.close()
@@ -169,6 +171,76 @@ def test_a_reply_that_drips_without_an_end_is_given_up(
         over.set()
     assert slow.answers == []
     assert "the reply is not whole after 0.4 s" in caplog.text
+
+
+# --- a large call that the server takes in pieces ---
+
+
+class Taker:
+    """Takes a large call in pieces of 64 kB with a pause in seconds before each, and answers when it has all.
+
+    Args:
+        most: bytes that the first connection takes; all where None.
+    """
+
+    def __init__(self, pause: float, most: int | None = None) -> None:
+        self.over = threading.Event()
+        self.served = 0
+        self._pause = pause
+        self._most = most
+
+    def __call__(self, connection: socket.socket) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
+        self.served += 1
+        limit = self._most if self._most is not None and self.served == 1 else len(CALL)
+        taken = 0
+        while taken < limit:
+            if self.over.wait(self._pause) or not (data := connection.recv(min(65_536, limit - taken))):
+                return
+            taken += len(data)
+        if taken == len(CALL):
+            connection.sendall(REPLY)
+        self.over.wait(PATIENCE)
+
+
+CALL = b"x" * 8_000_000  # more than the system takes at once
+
+
+def test_a_large_call_that_is_taken_slowly_is_sent_once_without_a_wait() -> None:
+    taker = Taker(0.01)
+    with Listener(taker) as server:
+        slow = Slow(server.url, 1.0)  # and the whole takes more
+        began = time.monotonic()
+        slow.run(lambda: bool(slow.answers), CALL)
+        took = time.monotonic() - began
+        taker.over.set()
+    assert (slow.answers, taker.served, took > 1.0) == ([BODY], 1, True)
+    assert slow.longest < 0.5
+
+
+def test_a_large_call_that_is_not_taken_is_sent_over_another_connection(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "taskq.worker")
+    taker = Taker(0.0, most=200_000)
+    with Listener(taker) as server:
+        slow = Slow(server.url, 0.6)
+        slow.run(lambda: bool(slow.answers), CALL)
+        taker.over.set()
+    assert (slow.answers, taker.served) == ([BODY], 2)
+    assert "no reply for 0.6 s" in caplog.text
+
+
+def test_a_large_call_that_drips_without_an_end_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "taskq.worker")
+    monkeypatch.setattr(module, "WHOLE_REPLY", 0.8)
+    taker = Taker(0.1)
+    with Listener(taker) as server:
+        slow = Slow(server.url, 5.0)
+        slow.run(lambda: "lost" in caplog.text, CALL)
+        taker.over.set()
+    assert slow.answers == []
+    assert "the call is not whole after 0.8 s" in caplog.text
 
 
 def test_garbage_instead_of_a_reply_ends_the_connection(caplog: pytest.LogCaptureFixture) -> None:
