@@ -51,7 +51,7 @@ def enqueue_rows(rig: Rig, count: int) -> Iterator[Row]:
     rig.reset()
     noop.delay(0)
     seconds = min(timed(lambda: noop.delay_many(range(count * 5))) for _ in range(3))
-    pipe = timed(lambda: _pipeline(rig.client, count * 5))
+    pipe = timed(lambda: pipeline(rig.client, count * 5))
     yield "enqueue delay_many", rate(count * 5, seconds), f"pipeline {rate(count * 5, pipe)}", "150,000/s"
     rig.reset()
     noop.delay(0)
@@ -61,7 +61,7 @@ def enqueue_rows(rig: Rig, count: int) -> Iterator[Row]:
     yield "memory per queued no-op", f"{size:.0f} bytes", "-", "300 bytes"
 
 
-def _pipeline(client: redis.Redis, count: int) -> None:
+def pipeline(client: redis.Redis, count: int) -> None:
     for start in range(0, count, 1000):
         pipe = client.pipeline(transaction=False)
         for _ in range(min(1000, count - start)):
@@ -69,7 +69,7 @@ def _pipeline(client: redis.Redis, count: int) -> None:
         pipe.execute()
 
 
-def floor_drain(rig: Rig, count: int) -> float:
+def floor_drain(rig: Rig, count: int, clock: Callable[[], float] = time.perf_counter) -> float:
     """Pop 100 at a time into a processing list, decode, call, acknowledge: at least once, no lease, no result."""
     from benchmarks.app import noop
 
@@ -78,13 +78,13 @@ def floor_drain(rig: Rig, count: int) -> float:
     for start in range(0, count, 1000):
         rig.client.rpush("floor", *(pack(("benchmarks.app.noop", (i,))) for i in range(start, start + 1000)))
     function = noop.function
-    started = time.perf_counter()
+    started = clock()
     while batch := rig.client.lpop("floor", 100):
         rig.client.rpush("processing", *batch)
         for body in batch:
             function(*msgspec.msgpack.decode(body)[1])
         rig.client.ltrim("processing", len(batch), -1)
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def drain_rows(rig: Rig, count: int, pools: list[str]) -> Iterator[Row]:
@@ -210,7 +210,13 @@ def main() -> None:
         "--only", default="", help="run measurements whose group begins so: enqueue, drain, latency, ..."
     )
     parser.add_argument("--pools", default=",".join(POOLS))
+    parser.add_argument("--record", action="store_true", help="only measure and write what the tests compare CPU with")
     options = parser.parse_args()
+    if options.record:
+        from benchmarks.pace import record  # which needs the floor above
+
+        record()
+        return
     with rig() as bench:
         groups: dict[str, Callable[[], Iterator[Row]]] = {
             "enqueue": lambda: enqueue_rows(bench, 20_000),
