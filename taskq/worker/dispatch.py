@@ -277,9 +277,9 @@ class Dispatcher:
             hand.recalled = True
             hand.child.send(encode_frame(Frame.RECALL))
 
-    def mark_long(self, hand: Hand, now: float) -> None:
+    def mark_long(self, hand: Hand, running: Iterable[tuple[int, float, float]], now: float) -> None:
         """Note jobs that have run for a second: only those are charged if this worker vanishes."""
-        for handle, started, _ in hand.child.table.running():
+        for handle, started, _ in running:
             if now - started >= LONG:
                 lease = hand.held.get(handle)
                 if lease is not None and not lease.started:
