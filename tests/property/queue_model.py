@@ -70,7 +70,7 @@ class Model(Work):
             return held.reason if held.reason.startswith("moved ") else "E"
         if held.place == "leased":
             return "L"
-        due = {"delayed": number(held.score), "dead": "dead"}.get(held.place, "0")
+        due = "dead" if held.place == "dead" else "0" if held.place == "ready" else number(held.score)
         self._end(held, f"moved {target} {new} {due}")
         self._open_room()
         return "M"

@@ -11,7 +11,7 @@ from taskq.model.discipline import Discipline
 from taskq.model.job import split_data
 
 
-@pytest.mark.parametrize(("place", "due"), [("ready", "0"), ("delayed", "1.8e+15"), ("suspect", "0")])
+@pytest.mark.parametrize(("place", "due"), [("ready", "0"), ("delayed", "1.8e+15"), ("suspect", "1.8e+15")])
 def test_a_job_leaves_its_place_and_says_where_to(kit: Kit, place, due):
     kit.seed(jobs={"a": data(), "b": data()}, **{place: {"a": NOW, "b": NOW}})
     assert kit.run(browsing.move(kit.keys, "a", "other", "fresh")) == "M"
@@ -88,8 +88,9 @@ def finished(kit: Kit, unique: str = "a") -> work.Finish:
     return finish_of(ended, now, "q")
 
 
-def test_what_follows_is_the_job_itself_due_when_it_was(kit: Kit):
-    kit.seed(jobs={"a": data("body")}, delayed={"a": NOW + 5 * SECOND})
+@pytest.mark.parametrize("place", ["delayed", "suspect"])
+def test_what_follows_is_the_job_itself_due_when_it_was(kit: Kit, place):
+    kit.seed(jobs={"a": data("body")}, **{place: {"a": NOW + 5 * SECOND}})
     kit.run(browsing.move(kit.keys, "a", "other", "fresh"))
     ((field, message),) = finished(kit).follow_ups
     delay, _, moved = message.partition(b"\n")

@@ -32,8 +32,9 @@ elseif newer(data) then
 elseif fault(arg_unique, '0', string.sub(data, (string.find(data, ';', 1, true) or 0) + 1)) then
   reply = 'X' -- the other queue would not take it
 else
-  local due = redis.call('ZSCORE', key_delayed, arg_id) or (redis.call('ZSCORE', key_dead, arg_id) and 'dead')
-  if due or redis.call('ZSCORE', key_ready, arg_id) or redis.call('ZSCORE', key_suspect, arg_id) then
+  local due = redis.call('ZSCORE', key_delayed, arg_id) or redis.call('ZSCORE', key_suspect, arg_id)
+    or (redis.call('ZSCORE', key_dead, arg_id) and 'dead')
+  if due or redis.call('ZSCORE', key_ready, arg_id) then
     local sealed = arg_sealed ~= '' and ' ' .. arg_sealed or ''
     end_job(arg_id, 'moved ' .. arg_target .. ' ' .. arg_unique .. ' ' .. (due or '0') .. sealed)
     redis.call('ZREM', key_ready, arg_id)
