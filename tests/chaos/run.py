@@ -10,13 +10,14 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskq.broker import browsing, jobs, queues
 from taskq.broker.address import parse_url
 from taskq.broker.broker import Broker
+from taskq.broker.keys import QueueKeys
 from taskq.model.job import decode_body, split_data
 
 TESTS = str(Path(__file__).parents[1])
@@ -90,15 +91,21 @@ def _dead(broker: Broker) -> list[str]:
     from chaos.plan import QUEUES
 
     found = []
-    for name in QUEUES:
-        keys = broker.keys(name)
-        for glance in broker.run(browsing.browse(keys, "dead", 0, browsing.PAGE)).jobs:
-            place = broker.run(jobs.find(keys, glance.unique))
+    for keys in map(broker.keys, QUEUES):
+        for unique in _dead_in(broker, keys):
+            place = broker.run(jobs.find(keys, unique))
             if place is not None:
                 body = decode_body(split_data(place.data)[1])
                 task = app.tasks[body.task]
                 found.append(task.signature.decode_arguments(task.codec, body.payload)[0][0])
     return found
+
+
+def _dead_in(broker: Broker, keys: QueueKeys) -> Iterator[str]:
+    start = 0
+    while (page := broker.run(browsing.browse(keys, "dead", start, browsing.PAGE))).looked:
+        yield from (glance.unique for glance in page.jobs)
+        start += page.looked
 
 
 def _fsck(broker: Broker) -> list[str]:
