@@ -18,6 +18,7 @@ import os
 import re
 import threading
 import time
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -33,6 +34,7 @@ _USUAL_STAMP = 13  # digits of the first field: milliseconds, until the year 228
 _NEWER = re.compile(rb"[0-9]+;([1-9][0-9]{0,2});")  # how a header begins, whatever follows; as in lua/include/text.lua
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _STAMP = 16  # digits of a time that is one
+_USUAL_REST = 80  # characters of a header after its stamp without a signature; no more are kept for the next job
 _SHORT_LINE = 24  # characters of a state's first line: too few for any number in it to be above MAX_COUNT
 MAX_COUNT = 10**15  # of anything that happened to a job; what is more was never counted. As in lua/include/state.lua
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"  # base32hex in lower case: text order is number order
@@ -206,6 +208,10 @@ def decode_state(data: bytes | None) -> State:
     """
     if not data:
         return State()
+    return _decode_state(data) if len(data) > _SHORT_LINE else _short_state(data)
+
+
+def _decode_state(data: bytes) -> State:
     line, _, errors = data.partition(b"\n")
     delivery, attempts, crashes, losses, defers, *more = map(int, line.split(b";"))
     if len(line) > _SHORT_LINE and max(map(abs, (delivery, attempts, crashes, losses, defers, *more))) > MAX_COUNT:
@@ -214,6 +220,9 @@ def decode_state(data: bytes | None) -> State:
         return State(delivery, attempts, crashes, losses, defers, errors)
     (lives,) = more
     return State(delivery, attempts, crashes, losses, defers, errors, lives)
+
+
+_short_state = lru_cache(maxsize=256)(_decode_state)  # nearly all jobs have one of a few: 0.1 us instead of 0.6
 
 
 class Header(msgspec.Struct, frozen=True, gc=False):
@@ -244,23 +253,29 @@ def split_data(data: bytes) -> tuple[Header, bytes]:
     """
     if (newer := newer_version(data)) is not None:
         raise ValueError(f"its envelope has version {newer}, and {VERSION} is the newest known here")
+    return split_known(data)
+
+
+def split_known(data: bytes) -> tuple[Header, bytes]:
+    """Split a stored job of which ``newer_version`` is None; raises as ``split_data``."""
     line, newline, body = data.partition(b"\n")
     if not newline:
         raise ValueError("envelope has no header")
-    enqueued, version, flags, reply, expires, priority = line.decode("ascii").split(";")[:6]
-    if len(enqueued) > _STAMP or len(expires) > _STAMP:
-        raise ValueError(f"{shorten(enqueued if len(enqueued) > _STAMP else expires)} is no number of milliseconds")
-    return (
-        Header(
-            int(enqueued),
-            int(version),
-            flags,
-            reply,
-            int(expires) if expires else None,
-            float(priority) if priority else None,
-        ),
-        body,
-    )
+    stamp, _, rest = line.partition(b";")
+    if len(stamp) > _STAMP:
+        raise ValueError(f"{shorten(stamp.decode('ascii'))} is no number of milliseconds")
+    version, flags, reply, expires, priority = _fields(rest) if len(rest) > _USUAL_REST else _usual_fields(rest)
+    return Header(int(stamp), version, flags, reply, expires, priority), body
+
+
+def _fields(rest: bytes) -> tuple[int, str, str, int | None, float | None]:
+    version, flags, reply, expires, priority = rest.decode("ascii").split(";")[:5]
+    if len(expires) > _STAMP:
+        raise ValueError(f"{shorten(expires)} is no number of milliseconds")
+    return int(version), flags, reply, int(expires) if expires else None, float(priority) if priority else None
+
+
+_usual_fields = lru_cache(maxsize=256)(_fields)  # a producer's jobs mostly differ in their stamp: 0.1 us, not 0.4
 
 
 def peek(data: bytes) -> tuple[int | None, str]:

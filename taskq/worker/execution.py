@@ -28,7 +28,7 @@ from taskq.errors import (
     shorten,
 )
 from taskq.model.following import TAKES, taking, with_first
-from taskq.model.job import FLAG_IGNORE_RESULT, VERSION, decode_body, decode_state, newer_version, split_data
+from taskq.model.job import FLAG_IGNORE_RESULT, VERSION, decode_body, decode_state, newer_version, split_known
 from taskq.model.outcome import ErrorInfo, Outcome, Verdict, error_info
 from taskq.model.serializer import Serializers
 from taskq.model.signing import is_signed
@@ -230,7 +230,7 @@ def parse(attempt: Attempt, signer: Signer | None = None) -> None:
             f"its envelope has version {newer} and this worker reads {VERSION}: start workers of the newer taskq, "
             "which take it, and stop this one"
         )
-    attempt.header, body = split_data(frame.data)
+    attempt.header, body = split_known(frame.data)
     if not 1 <= attempt.header.version <= VERSION:
         raise ValueError(f"there is no envelope version {attempt.header.version}")
     if signer is not None:
