@@ -22,6 +22,7 @@ from typing import Self
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PATIENCE = 20.0  # seconds; a loaded machine starts a process in one
 SETTLED = 1.5  # seconds for what the worker does, when it is recorded
+WHOLE = "nothing is wrong\n"
 LOOKS = re.compile(r"taskq (status|queues|jobs|job|dead list|dead show|workers) ?")
 MASKS = (
     (r"\b\d+(\.\d+)? ?s\b|\b\d+m\d\ds\b", "TIME"),
@@ -134,12 +135,17 @@ def _recorded(project: Project, command: str) -> str:
 
 
 def differences(page: str) -> Iterator[tuple[str, str, str]]:
-    """Run the page; yield each command that prints something else than the page says, with both, masked."""
+    """Run the page; yield each command that prints something else than the page says, with both, masked.
+
+    What is in Redis at the end is checked, too.
+    """
     with tempfile.TemporaryDirectory() as folder, Project(page, Path(folder)) as project:
         for step in steps(page):
             printed = project.settle(step)
             if masked(printed) != masked(step.said):
                 yield step.command, masked(step.said), masked(printed)
+        if (left := project.run("taskq fsck")) != WHOLE:
+            yield "taskq fsck", WHOLE, left
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ def pytest_runtest_teardown() -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "corrupts: writes into Redis by hand, so that it is not checked at the end")
+    config.addinivalue_line("markers", "leaves: holds something or waits at its end, so that no strict check is made")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -90,8 +91,7 @@ def start_server(request: pytest.FixtureRequest) -> Iterator[Callable[..., TestS
             return started[-1]
 
         yield start
-        if is_checked(request):
-            _assert_whole([line for server in started if server.running for line in what_is_wrong(server.url)])
+        _check(request, [(server, "") for server in started])
 
 
 @pytest.fixture
@@ -105,18 +105,18 @@ def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace that no other test has; what the servers have of it is checked when everybody who used it is gone."""
     namespace = f"t{secrets.token_hex(4)}"
     yield namespace
-    if is_checked(request):
-        servers = {id(one): one for one in request.node.funcargs.values() if isinstance(one, TestServer)}.values()
-        _assert_whole([line for one in servers if one.running for line in what_is_wrong(one.url, namespace)])
+    servers = {id(one): one for one in request.node.funcargs.values() if isinstance(one, TestServer)}.values()
+    _check(request, [(server, namespace) for server in servers])
 
 
-def is_checked(request: pytest.FixtureRequest) -> bool:
-    """Tell whether a test leaves behind nothing but what taskq writes."""
-    folders = {*request.path.relative_to(TESTS).parts}
-    return bool(CHECKED & folders) and request.node.get_closest_marker("corrupts") is None
-
-
-def _assert_whole(broken: list[str]) -> None:
+def _check(request: pytest.FixtureRequest, places: list[tuple[TestServer, str]]) -> None:
+    """Fail if something is wrong in a namespace, or in all of a server, unless the test says that it must be."""
+    test, folders = request.node, {*request.path.relative_to(TESTS).parts}
+    if not CHECKED & folders or test.get_closest_marker("corrupts") is not None:
+        return
+    strict = test.get_closest_marker("leaves") is None
+    running = [(server.url, namespace) for server, namespace in places if server.running]
+    broken = [line for place in running for line in what_is_wrong(*place, strict=strict)]
     assert not broken, "left in Redis: " + "; ".join(broken)
 
 

@@ -44,7 +44,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def run_page(found: list[Block], folder: Path, environment: dict[str, str]) -> None:
-    """Run blocks in ``folder``; all workers must then leave in good order."""
+    """Run blocks in ``folder``; all workers must then leave in good order, and leave whole what is in Redis."""
     log = folder / "worker.log"
     background: list[subprocess.Popen[bytes]] = []
     try:
@@ -63,6 +63,8 @@ def run_page(found: list[Block], folder: Path, environment: dict[str, str]) -> N
             process.send_signal(signal.SIGTERM)
         codes = [process.wait(30) for process in background]
     assert codes == [0] * len(background)
+    if (folder / ".taskq").exists():
+        _run(Block("sh", "", "taskq fsck --strict"), folder, environment, log)
 
 
 def _ready(log: Path) -> int:

@@ -15,14 +15,24 @@ from taskq.broker.broker import Broker
 from taskq.broker.findings import Finding
 
 
-def what_is_wrong(url: str, namespace: str = "") -> list[str]:
-    """Return what fsck finds in a namespace, or in all that are on the server."""
+def what_is_wrong(url: str, namespace: str = "", *, strict: bool = True) -> list[str]:
+    """Return what fsck finds in a namespace, or in all that are on the server.
+
+    ``strict`` counts where all workers have left in good order: one that was killed still has a lease.
+    """
     found = []
     for name in [namespace] if namespace else _namespaces(url):
         broker = Broker(parse_url(url), name)
-        found += [f"{one.invariant}: {one.text}" for one in fsck.check(broker)]
+        at_rest = strict and not _has_workers(url, name)
+        found += [f"{one.invariant}: {one.text}" for one in fsck.check(broker, strict=at_rest)]
         broker.close()
     return found
+
+
+def _has_workers(url: str, namespace: str) -> bool:
+    """Tell whether some worker has a lease, be it over."""
+    with redis.Redis.from_url(url) as client:
+        return any(True for _ in client.scan_iter(f"{namespace}:{{*}}:workers", count=1000))
 
 
 def _namespaces(url: str) -> list[str]:

@@ -227,6 +227,7 @@ def test_a_question_that_is_left_is_no_error(rig: Bench, taskq: Cli) -> None:
     assert (done.code, "Abort" in done.out, rig.app.default.info().dead) == (130, False, 1)
 
 
+@pytest.mark.leaves
 def test_an_interrupted_purge_says_how_much_is_done(rig: Bench, taskq: Cli) -> None:
     rig.app.mark.delay_many(range(60_000))
     process = taskq.popen("purge", "default", "--yes", stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -27,9 +27,11 @@ def taskq(tmp_path: Path) -> Iterator[Cli]:
     cli = Cli({"XDG_RUNTIME_DIR": runtime}, tmp_path)
     with guard:
         yield cli
+        broken = cli("fsck", "--strict").out if cli("server", "status", "--json").json()["running"] else ""
         cli("server", "stop")
         guard.kill()
     shutil.rmtree(runtime)
+    assert broken in {"", "nothing is wrong\n"}
 
 
 def test_a_server_that_was_started_by_name_stays(taskq: Cli) -> None:

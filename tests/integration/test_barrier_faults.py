@@ -21,6 +21,7 @@ def app(url, namespace):
         yield app
 
 
+@pytest.mark.leaves
 def test_an_action_that_failed_while_the_server_was_away_is_run_by_nobody_else(app):
     def fail():
         raise LookupError

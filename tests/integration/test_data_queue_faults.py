@@ -230,6 +230,7 @@ def test_putters_that_were_killed_delay_nobody(app, actors):
     assert time.monotonic() - started < 1.0
 
 
+@pytest.mark.leaves
 def test_getters_that_stand_still_delay_the_others_for_a_moment_only(app, actors):
     """The server believes that they hear: each that is told lets an item lie until another looks by itself."""
     queue = app.Queue("q")

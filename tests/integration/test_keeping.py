@@ -18,6 +18,7 @@ def app(lone_server, namespace):
         yield app
 
 
+@pytest.mark.leaves
 def test_a_lock_that_was_held_when_the_app_was_closed_says_that_it_is_lost(app):
     lock = app.RLock("l", lease=LEASE)
     lock.acquire()
@@ -27,6 +28,7 @@ def test_a_lock_that_was_held_when_the_app_was_closed_says_that_it_is_lost(app):
     assert lock._own().lost
 
 
+@pytest.mark.leaves
 def test_closing_gives_back_nothing(app, board):
     app.Lock("l", lease=LEASE).acquire()
     app.close()
@@ -46,6 +48,7 @@ def deadline_of(board: Board) -> float:
     return board.client.zrange(board.key("lock", "l", "holders"), 0, 0, withscores=True)[0][1]
 
 
+@pytest.mark.leaves
 def test_a_lock_is_kept_though_the_connections_go_silent(app, lone_server, namespace, board):
     """As when a firewall forgot them: new ones work."""
     with Proxy(lone_server.socket) as proxy, TaskQ("holds", proxy.url, namespace) as holder:

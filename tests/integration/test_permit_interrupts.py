@@ -79,6 +79,7 @@ def test_a_release_that_is_interrupted_gives_back_what_was_held(app, board, kind
     assert board.places() == {}
 
 
+@pytest.mark.leaves
 def test_a_release_that_is_interrupted_adds_what_it_adds_once_at_most(app, board):
     semaphore = app.Semaphore("s", 1, lease=LEASE)
     semaphore.acquire()
@@ -87,6 +88,7 @@ def test_a_release_that_is_interrupted_adds_what_it_adds_once_at_most(app, board
     assert [semaphore.acquire(blocking=False) for _ in range(3)] == [True, True, False]
 
 
+@pytest.mark.leaves
 def test_a_release_that_is_interrupted_before_it_asks_for_anything_gives_back_too(app, board, monkeypatch):
     semaphore = app.Semaphore("s", 2, lease=LEASE)
     semaphore.acquire()

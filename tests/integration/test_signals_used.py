@@ -39,6 +39,7 @@ def test_consumed_signals_leave_nothing_in_the_process_nor_at_the_server(app, pr
     assert consumer.acquire(blocking=False) is False
 
 
+@pytest.mark.leaves
 def test_a_permit_that_another_gave_back_can_be_released_by_who_took_it(app, producer, board):
     """As in threading: each release adds one."""
     consumer = app.Semaphore("s", 1, lease=LEASE)
