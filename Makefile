@@ -36,7 +36,7 @@ bench: $(STAMP)  ## measure taskq beside a bare loop over Redis
 bench-peers: $(STAMP)  ## measure taskq beside nine other task queues (hours; ARGS=--quick shows that all work)
 	$(BIN)/python -m benchmarks.peers $(ARGS)
 
-soak: $(STAMP)  ## run the state machines with EXAMPLES examples each (20,000 take hours), then the chaos of five minutes
+soak: $(STAMP)  ## run the state machines with EXAMPLES examples each (20,000 take two hours), then the chaos of five minutes
 	TASKQ_SOAK=$(EXAMPLES) $(BIN)/python -m pytest -q -n auto --dist worksteal tests/property $(if $(SEED),--hypothesis-seed=$(SEED))
 	$(BIN)/python -m tests.chaos.run --seconds 300 $(if $(SEED),--seed $(SEED))
 
