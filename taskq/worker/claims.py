@@ -76,6 +76,7 @@ class Claims:
         self._wait_after = 0.0  # monotonic seconds
         self._wait_pause = FIRST_REFUSAL
         self._whole = False  # the present round goes by all queues
+        self._coming = self._coming_apart = 0  # claimed jobs and suspects of which the owner does not know yet
         self._to_reconcile: deque[tuple[ServedQueue, Callable[[], list[str]]]] = deque()
 
     def open(self, broker: Broker, queues: Sequence[ServedQueue], counters: Counters | None = None) -> None:
@@ -149,20 +150,30 @@ class Claims:
         self._wire.tick(now)
         self._wait.tick(now)
         self._check_due(now)
+        self._send_next(now)
+        if not self._wire.busy and now >= self._wait_after:
+            self._start_wait(now)
+
+    def _send_next(self, now: float) -> None:
         while not self._wire.busy:
             if self._to_reconcile:
+                if self._coming or self._coming_apart:  # they would seem not to be here
+                    return
                 self._send_reconcile(*self._to_reconcile.popleft())
                 continue
             queue = self._next_queue(now)
             if queue is None:
                 break
             self._visit(queue)
-        if not self._wire.busy and now >= self._wait_after:
-            self._start_wait(now)
+
+    def _wanted(self) -> tuple[int, int]:
+        """Return how many jobs and how many suspects may be claimed beside those that are being taken in."""
+        want, suspects = self._owner.wanted()
+        return max(0, want - self._coming), 0 if self._coming_apart else suspects
 
     def _next_queue(self, now: float) -> ServedQueue | None:
         if not self._turn:
-            want, suspects = (0, 0) if self.stopping else self._owner.wanted()
+            want, suspects = (0, 0) if self.stopping else self._wanted()
             self._whole = (want > 0 and self._look) or (suspects > 0 and self._suspect_is_due(now))
             if self._whole:
                 self._look = self._look and want <= 0
@@ -196,7 +207,7 @@ class Claims:
             self._send_releases(queue)
             self._turn.appendleft(queue)
             return
-        want, suspects = (0, 0) if self.stopping else self._owner.wanted()
+        want, suspects = (0, 0) if self.stopping else self._wanted()
         if len(self.queues) > 1 and self._wait.busy and not self._whole and not self._look:
             want = 0  # a job of a higher queue may have come: only a whole round claims
         if want and not self._weighted and self._is_behind(queue):
@@ -249,20 +260,28 @@ class Claims:
         if "S" in reply.letters:
             self._report_stale(settling, reply.letters)
         claims = reply.claims
+        queue.has_more = queue.ready > 0 and (bool(claims) or request.count == 0)
+        if not self._turn and not self._look:
+            self._look = any(q.ready for q in self.queues) and (bool(claims) or request.count == 0)
+            if queue.ready and request.count and not claims:  # a queue of other versions' jobs, say: do not spin
+                self._wait_after = time.monotonic() + VAIN
+        if claims:
+            self._take_in(queue, reply)
+        self._owner.noticed(queue, reply)
+
+    def _take_in(self, queue: ServedQueue, reply: StepReply) -> None:
+        """Hand claimed jobs over, while the server is at the next call already."""
+        claims = reply.claims
+        self._coming, self._coming_apart = len(claims) // 3, reply.apart
+        self._send_next(time.monotonic())
+        self._coming = self._coming_apart = 0
         leases = []
         for i in range(0, len(claims), 3):
             state = claims[i + 1]
             unique, delivery = claims[i].decode(), state[: state.index(b";")].decode()
             apart = i < 3 * reply.apart
             leases.append(Lease(queue, unique, delivery, state, claims[i + 2], queue.worker, reply.now, apart))
-        queue.has_more = queue.ready > 0 and (bool(leases) or request.count == 0)
-        if leases:
-            self._owner.claimed(leases)
-        if not self._turn and not self._look:
-            self._look = any(q.ready for q in self.queues) and (bool(leases) or request.count == 0)
-            if queue.ready and request.count and not leases:  # a queue of other versions' jobs, say: do not spin
-                self._wait_after = time.monotonic() + VAIN
-        self._owner.noticed(queue, reply)
+        self._owner.claimed(leases)
 
     def _report_stale(self, settling: list[Lease], letters: str) -> None:
         for lease, letter in zip(settling, letters, strict=False):

@@ -60,6 +60,7 @@ class Hand:
         retire_at: monotonic seconds of its kill, if it does not end by itself; 0 for none.
         writing: the loop waits for room in its socket.
         stale: the app's code has changed since its start: it is replaced once a child with the new code is ready.
+        slots: how many jobs it runs at once.
     """
 
     child: Child
@@ -78,11 +79,10 @@ class Hand:
     retire_at: float = 0.0
     writing: bool = False
     stale: bool = False
+    slots: int = field(init=False)
 
-    @property
-    def slots(self) -> int:
-        """How many jobs it runs at once."""
-        return self.child.slots
+    def __post_init__(self) -> None:
+        self.slots = self.child.slots
 
     def release(self, handle: int) -> Lease:
         """Take a job out of ``held`` as the child answered it.
@@ -129,30 +129,36 @@ class Dispatcher:
     # --- claiming -----------------------------------------------------------------------------------------------
 
     def wanted(self) -> tuple[int, int]:
-        """Return how many jobs and how many suspects may be claimed now."""
+        """Return how many jobs and how many suspects may be claimed now. It is asked several times a turn."""
         if self.stopping or self.held_back:
             return 0, 0
-        room = -len(self.pending)
-        ahead = 0.0
+        room, ahead, feeding = -len(self.pending), 0.0, False
+        busy = bool(self.suspects)
         for hand in self.hands:
-            if hand.feeding and not hand.apart:
+            if hand.apart:
+                busy = busy or (bool(hand.held) and not hand.stale)
+            elif hand.feeding:
+                feeding = True
                 room += hand.target() - len(hand.held)
                 if hand.mean_us is not None:
                     ahead += hand.slots * PREFETCH_US / max(hand.mean_us, 1.0)
-        busy = self.suspects or any(h.apart and h.held and not h.stale for h in self.hands)
-        apart = 0 if busy or not self._may_run_suspects(time.monotonic()) else 1
-        return (max(0, room + min(PREFETCH_JOBS, int(ahead))) if self.feeding else 0), apart
+        apart = 0 if busy or not self._may_run_suspects() else 1
+        return (max(0, room + min(PREFETCH_JOBS, int(ahead))) if feeding else 0), apart
 
     @property
     def feeding(self) -> int:
         """How many children get new jobs, without those for suspects."""
         return sum(hand.feeding and not hand.apart for hand in self.hands)
 
-    def _may_run_suspects(self, now: float) -> bool:
+    def _may_run_suspects(self) -> bool:
         """Whether their child is there or can be started: another one has imported the same code."""
-        if any(h.apart and not h.stale and not h.doomed for h in self.hands):
-            return True
-        return now >= self.suspects_from and any(h.ready and not h.stale for h in self.hands)
+        startable = False
+        for hand in self.hands:
+            if not hand.stale:
+                if hand.apart and not hand.doomed:
+                    return True
+                startable = startable or hand.ready
+        return startable and (not self.suspects_from or time.monotonic() >= self.suspects_from)
 
     def add(self, leases: Iterable[Lease]) -> None:
         """Take claimed jobs."""
@@ -366,11 +372,11 @@ class Dispatcher:
         for source in (self.pending, self.suspects):
             self._release(source)
 
-    def release_stranded(self, now: float) -> None:
+    def release_stranded(self) -> None:
         """Give back what no child here takes: how long that lasts nobody knows, and other workers may have one."""
         if self.pending and not self.feeding:
             self._release(self.pending)
-        if self.suspects and not self._may_run_suspects(now):
+        if self.suspects and not self._may_run_suspects():
             self._release(self.suspects)
 
     def _release(self, source: deque[Lease]) -> None:

@@ -232,7 +232,7 @@ class Supervisor:
             self._control.tick(now)
             if self._paused:
                 self._dispatcher.release_pending()
-            self._dispatcher.release_stranded(now)
+            self._dispatcher.release_stranded()
             self._claims.pump(now)
             if self.options.drain and not self._stop_by and self._claims.drained and not self._dispatcher.holds_any:
                 self._begin_stop(now)
@@ -272,8 +272,11 @@ class Supervisor:
         return (0, 0) if self._paused else self._dispatcher.wanted()
 
     def claimed(self, leases: list[Lease]) -> None:
-        """Take new leases."""
+        """Take new leases, and start what can be started, unless this worker stood still for too long meanwhile."""
         self._dispatcher.add(leases)
+        self._fence.check(time.monotonic())
+        if not self._paused:
+            self._dispatcher.pump()
 
     def noticed(self, queue: ServedQueue, reply: StepReply) -> None:
         """Do the chores that a reply tells of."""

@@ -90,7 +90,7 @@ class Ward:
     def turn(self, after: float = 1.0) -> None:
         """Do what the loop does, seconds later: by default when a child that died young may be followed."""
         self.nursery.keep(time.monotonic() + after)
-        self.dispatcher.release_stranded(time.monotonic())
+        self.dispatcher.release_stranded()
         self.dispatcher.pump()
 
     @property
