@@ -28,6 +28,7 @@ APART_IDLE = 10.0  # seconds for which a child for suspects is kept without one
 YIELD = 1.0  # seconds that a job over its limit has to give way before its child is replaced
 TICK = 0.02  # seconds between looks at the slot tables while jobs run
 SHARE = 20  # a look waits for so many times as long as the last one took: 3 ms with ten thousand slots
+MOST_KILLS = 3  # in a row, of first children; who kills the third one kills the fourth one, too
 NEIGHBOURS = 10.0  # seconds that the other jobs of such a child have to end, or one without jobs has to exit
 RESTLESS = 5  # imports in a row that a change of the code cut short: who edits is slower than that
 
@@ -67,6 +68,7 @@ class Nursery:
         self._proven = False  # a child has started with the code as it is; until then only one is tried
         self._broken = False  # the code as it is cannot be imported: nothing is started until it changes
         self._cut_short = 0  # imports in a row that ended as the code changed
+        self._kills = 0  # of children that were importing the app, by SIGKILL: the kernel's, say, short of memory
         self.outdated = False
         self.stopping = False
         self.holder: Holder | None = None  # from the moment that the broker is known
@@ -81,6 +83,13 @@ class Nursery:
         self._dispatcher.hands.append(hand)
         self._selector.register(child.fileno(), selectors.EVENT_READ, functools.partial(self._ready, hand))
         return hand
+
+    def start_again(self) -> bool:
+        """Start another first child if the last one was killed from outside, unless that happens again and again."""
+        if not 0 < self._kills < MOST_KILLS:
+            return False
+        self.start()
+        return True
 
     def keep(self, now: float) -> None:
         """Start what is missing: children up to the number wanted, and one for suspects while there are any."""
@@ -352,6 +361,9 @@ class Nursery:
             planned = True
         elif self._broken and hand.ready and not hand.apart:
             self._miss_old()
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        if not hand.ready:
+            self._kills = self._kills + 1 if killed else 0
         if not planned:
             logger.warning("%s", cause, extra={"action": "child_died", "child": child.pid})
         self._dispatcher.bury(hand, running, cause)

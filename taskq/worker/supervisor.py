@@ -177,7 +177,7 @@ class Supervisor:
                 self._nursery.keep(time.monotonic())  # one that cannot start has said why, and waits for a change
             elif time.monotonic() > deadline:
                 raise WorkerError(f"the app {self.options.app!r} was not imported within {BOOT_TIMEOUT:.0f} s")
-            elif not self._dispatcher.hands:
+            elif not self._dispatcher.hands and not self._nursery.start_again():
                 raise WorkerError(f"the child process died while it imported {self.options.app!r}")
             self._wait(0.5)
         if self._nursery.first_hello.error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import threading
 import time
@@ -12,7 +14,7 @@ import pytest
 from chaos.proxy import NONE, Fault, Proxy
 from cli_kit import Cli
 from servers import TestServer
-from worker_kit import TESTS, Bench, bench, wait_until
+from worker_kit import TESTS, Bench, Worker, bench, wait_until
 
 LOOK = 30  # bytes of replies: AUTH and PING are answered, and the doctor's first question is not
 CONNECTIONS = 6  # that a worker opens until it is ready: the doctor's, the calls', two for claims, control, heartbeat
@@ -78,3 +80,39 @@ def test_a_server_that_is_gone_after_its_first_answer_is_one_line_when_the_time_
     done = taskq("doctor")
     assert time.monotonic() - began >= 1.0
     assert (done.code, done.err.count("\n"), "Traceback" in done.err, "TLS" in done.err) == (4, 1, False, False), done
+
+
+@pytest.fixture
+def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The pipe that holds up the import of the app."""
+    made = tmp_path / "gate"
+    os.mkfifo(made)
+    monkeypatch.setenv("GATE", str(made))
+    return made
+
+
+def kill_first_child(worker: Worker, killed: list[int]) -> None:
+    child = wait_until(lambda: [pid for pid in worker.children() if pid not in killed], worker.lines())[0]
+    os.kill(child, signal.SIGKILL)
+    killed.append(child)
+
+
+@pytest.mark.fault(1)
+def test_a_first_child_that_is_killed_while_it_imports_the_app_is_replaced(rig: Bench, gate: Path) -> None:
+    worker = rig.start("thread", "-A", "apps.gated:app", ready=False)
+    killed: list[int] = []
+    for _ in range(2):
+        kill_first_child(worker, killed)
+    gate.write_text("")
+    wait_until(lambda: " is ready: pool" in worker.lines(), worker.lines())
+    assert rig.app.add.delay(1, 2).result(timeout=20) == 3
+    assert worker.stop() == 0
+
+
+def test_a_worker_whose_first_child_is_killed_again_and_again_says_so(rig: Bench, gate: Path) -> None:
+    worker = rig.start("thread", "-A", "apps.gated:app", ready=False)
+    killed: list[int] = []
+    for _ in range(3):
+        kill_first_child(worker, killed)
+    assert worker.wait() == 1
+    assert worker.lines().splitlines()[-1] == "taskq: the child process died while it imported 'apps.gated:app'"
