@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import gc
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import msgspec
@@ -25,8 +24,6 @@ from taskq import TaskQ
 NAMESPACE = "t12345678"  # on a server of our own, as long as any: it is part of what is sent
 BEAT = 60.0  # seconds: no other call comes into a measurement
 WAITING = 2  # connections on which an idle worker blocks: for a token, and for orders
-RUNS = 200  # far more than begin a new millisecond
-TRACED = 10  # runs; each takes some 20 ms, as Python counts its blocks anew each time
 OURS = {
     "info",
     "client|list",
@@ -126,6 +123,15 @@ class Till:
     def wait_idle(self) -> None:
         wait_until(self._is_idle, "the worker is idle")
 
+    def costs_of_delay(self, *, results: bool, warm: int, jobs: int) -> dict[str, float]:
+        """Return what a producer that does nothing else counts of its calls, after ``warm`` of them."""
+        numbers = {"COUNTING_WARM": str(warm), "COUNTING_JOBS": str(jobs)}
+        env = {**os.environ, **numbers, "TASKQ_URL": self.app.settings.url, "TASKQ_NAMESPACE": NAMESPACE}
+        command = [sys.executable, "-m", "apps.counting", "results" if results else "nothing"]
+        done = subprocess.run(command, env=env | {"PYTHONPATH": str(TESTS)}, capture_output=True, text=True, check=True)
+        found: dict[str, float] = json.loads(done.stdout)
+        return found
+
     def held(self) -> tuple[int, int]:
         """Return how many blocks of memory the supervisor and the child hold."""
         return self._told(lambda: self.worker.signal(signal.SIGUSR1)), self._told(self.tell_blocks.delay)
@@ -167,79 +173,3 @@ def till(url: str, folder: Path) -> Iterator[Till]:
             yield made
         finally:
             made.close()
-
-
-def blocks_kept(action: Callable[[], object]) -> int:
-    """Return how many blocks of memory ``action`` leaves behind, those of what it returns too."""
-    with _no_collection():
-        before = sys.getallocatedblocks()
-        kept = action()
-        after = sys.getallocatedblocks()
-    del kept
-    return after - before
-
-
-def calls_made(action: Callable[[], object]) -> int:
-    """Return how many functions ``action`` calls, in Python and in C: they grow with its time, and need no clock.
-
-    The least of many runs: what is done once a millisecond is not seen.
-    """
-    made = 0
-
-    def count(_: object, event: str, __: object) -> None:
-        nonlocal made
-        made += event in {"call", "c_call"}
-
-    def run() -> int:
-        nonlocal made
-        made = 0
-        sys.setprofile(count)
-        try:
-            action()
-        finally:
-            sys.setprofile(before)
-        return made
-
-    before = sys.getprofile()
-    return min(run() for _ in range(RUNS))
-
-
-def blocks_allocated(action: Callable[[], object]) -> int:
-    """Return how many blocks of memory ``action`` allocates, freed or not; the least of many runs, as above.
-
-    Python tells how many it holds, not how many it ever made: so it is asked before each byte code, and at each call
-    has one more, the frame that is only made for us. What one byte code allocates and frees within C is not seen.
-    """
-    held = sys.getallocatedblocks
-    made = last = 0
-
-    def look(frame: FrameType, event: str, _: object) -> Any:
-        nonlocal made, last
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        made += max(0, held() - last - (event == "call"))
-        last = held()  # after what this function itself took
-        return look
-
-    def run() -> int:
-        nonlocal made, last
-        made, last = 0, held()
-        sys.settrace(look)
-        try:
-            action()
-        finally:
-            sys.settrace(before)
-        return made
-
-    before = sys.gettrace()
-    with _no_collection():
-        return min(run() for _ in range(TRACED))
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from costs_kit import Calls, Till, Work, blocks_allocated, blocks_kept, calls_made, till
+from costs_kit import Calls, Till, Work, till
 from servers import TestServer
 
 JOBS = 1_000
@@ -152,20 +152,7 @@ def test_no_job_leaves_memory_behind_in_the_worker(counting: Till) -> None:
 
 @each_kind
 def test_a_call_costs_the_producer_what_it_did(counting: Till, results: bool) -> None:
-    task = counting.task(results=results)
-    for number in range(WARM):
-        task.delay(number)
-
-    def many() -> None:
-        for number in range(JOBS):
-            task.delay(number)
-
-    found = {
-        "functions called": calls_made(lambda: task.delay(1)) - 2,  # the lambda, and what ends the count
-        "blocks allocated": blocks_allocated(lambda: task.delay(1)),
-        "blocks kept without its handle": round(blocks_kept(many) / JOBS, 1),
-        "blocks kept with its handle": round(blocks_kept(lambda: [task.delay(n) for n in range(JOBS)]) / JOBS, 1),
-    }
+    found = counting.costs_of_delay(results=results, warm=WARM, jobs=JOBS)
     check(off("a call of delay", found))
 
 

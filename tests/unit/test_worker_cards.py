@@ -40,7 +40,7 @@ def fill() -> Iterator[Fill]:
         table, fd = SlotTable.create(len(leases) + 1)  # and one that is idle
         os.close(fd)
         tables.append(table)
-        hand = Hand(SimpleNamespace(table=table, pid=pid))  # type: ignore[arg-type]
+        hand = Hand(SimpleNamespace(table=table, pid=pid, slots=table.slots))  # type: ignore[arg-type]
         for slot, one in enumerate(leases):
             handle = pid * 100_000 + slot
             table.start(slot, handle, 1000.0 - slot, 0.0)
