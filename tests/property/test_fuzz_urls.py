@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -142,10 +143,15 @@ def test_a_password_with_any_characters_arrives_where_they_are_escaped(user, pas
     assert parse_url(url) == Address("redis", "::1", 7000, "", 3, user or None, password or None)
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that is nobody's parent: whoever runs below a pyproject.toml obeys it."""
+    return tmp_path_factory.mktemp("urls")
+
+
 @fuzzed(300)
 @given(st.sampled_from(["url", "TASKQ_URL", "TASKQ_URL_FILE"]), urls(), odd)
-def test_a_url_given_in_any_way_is_an_address_or_one_line_without_its_password(tmp_path_factory, way, url, path):
-    folder = tmp_path_factory.getbasetemp()
+def test_a_url_given_in_any_way_is_an_address_or_one_line_without_its_password(folder, way, url, path):
     project = folder / "pyproject.toml"
     project.write_text("[tool.taskq]\n")
     given_, environ = {}, {}
@@ -168,11 +174,11 @@ def test_a_url_given_in_any_way_is_an_address_or_one_line_without_its_password(t
 
 @fuzzed(150)
 @given(st.text(ODD, max_size=30))
-def test_a_file_that_cannot_be_the_urls_is_named_in_one_line(tmp_path_factory, path):
-    environ = {"TASKQ_URL_FILE": f"{tmp_path_factory.getbasetemp()}/none/{path}"}
+def test_a_file_that_cannot_be_the_urls_is_named_in_one_line(folder, path):
+    environ = {"TASKQ_URL_FILE": f"{folder}/none/{path}"}
     assume(path.strip())
     with pytest.raises(InvalidOption) as caught:
-        resolve("app", {}, environ=environ, project=tmp_path_factory.getbasetemp() / "pyproject.toml")
+        resolve("app", {}, environ=environ, project=folder / "pyproject.toml")
     assert is_one_line(caught.value)
 
 
