@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from cli_kit import Cli
+from fsck_kit import what_is_wrong
 from report_kit import data_of
 from servers import TestServer
 from worker_kit import PATIENCE, Bench, bench, wait_until
@@ -32,6 +33,7 @@ def ran(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         for worker in workers:
             worker.stop()
         yield rig
+    assert what_is_wrong(server.url, rig.namespace) == []
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import redis
 from cli_kit import Cli
+from fsck_kit import what_is_wrong
 from servers import TestServer, free_ports, redis_program, require_redis
 from worker_kit import TESTS, bench, wait_until
 
@@ -96,6 +97,7 @@ def start(certificates: Path) -> Iterator[Start]:
 
     try:
         yield make
+        assert [line for server in running for line in what_is_wrong(server.url)] == []
     finally:
         for server in running:
             server.stop()
