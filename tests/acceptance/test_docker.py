@@ -122,6 +122,7 @@ def test_the_demo_ends_with_the_report_and_0(project: Project) -> None:
     assert done.returncode == 0, done.stdout
     assert COMPLETE in done.stdout
     assert "most complex functions" in done.stdout
+    assert "nothing is wrong" in plain.do("run", "--rm", "worker-thread", "taskq", "fsck")
 
 
 def test_the_image_is_small_and_has_no_package_tools(project: Project) -> None:
@@ -160,3 +161,4 @@ def test_the_crawl_is_complete_though_containers_are_killed_stopped_and_paused(p
     assert state(producer)["ExitCode"] == 0, project.logs()
     assert COMPLETE in project.logs("producer")
     assert state(paused)["Running"], project.logs("worker-gevent")
+    assert "nothing is wrong" in project.do("exec", "-T", "worker-thread", "taskq", "fsck")
