@@ -272,7 +272,7 @@ class Claims:
     def _take_in(self, queue: ServedQueue, reply: StepReply) -> None:
         """Hand claimed jobs over, while the server is at the next call already."""
         claims = reply.claims
-        self._coming, self._coming_apart = len(claims) // 3, reply.apart
+        self._coming, self._coming_apart = len(claims) // 3 - reply.apart, reply.apart
         self._send_next(time.monotonic())
         self._coming = self._coming_apart = 0
         leases = []

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from taskq.broker.broker import Broker
 from taskq.broker.call import Call
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from taskq.worker.metrics import Counters
 
 logger = logging.getLogger("taskq.worker")
-WHOLE_REPLY: Final = WHOLE  # seconds for all of a call and its reply that go on moving
 
 Post = Callable[[Callable[[], None]], None]
 """Runs a function in the supervisor's loop, from any thread."""
@@ -165,7 +164,7 @@ class Wire:
         self._look_at = now + LOOK
         if left < self._left:
             self._left = left
-            self._overdue_at = min(now + self._reply_timeout, self._sent_at + WHOLE_REPLY)
+            self._overdue_at = min(now + self._reply_timeout, self._sent_at + WHOLE)
 
     def receive(self) -> None:
         """Read what the selector announced: a reply, a part of it, or that the connection has ended."""
@@ -180,7 +179,7 @@ class Wire:
         now = time.monotonic()
         if reply is PARTIAL:
             if self._overdue_at:
-                self._overdue_at = min(now + self._reply_timeout, self._sent_at + WHOLE_REPLY)
+                self._overdue_at = min(now + self._reply_timeout, self._sent_at + WHOLE)
             return
         self._pause = FIRST_PAUSE
         self._unproven = False
@@ -242,8 +241,8 @@ class Wire:
         if self._look_at and now >= self._look_at:
             self._look(now)
         if now >= self._overdue_at:
-            dripped = now >= self._sent_at + WHOLE_REPLY
-            late = f"the {'call' if self._rest else 'reply'} is not whole after {WHOLE_REPLY:g} s"
+            dripped = now >= self._sent_at + WHOLE
+            late = f"the {'call' if self._rest else 'reply'} is not whole after {WHOLE:g} s"
             self._broken(TimeoutError(late if dripped else f"no reply for {self._reply_timeout:g} s"))
             self._silent()
 

@@ -140,17 +140,23 @@ def test_a_reply_may_take_longer_than_the_wait_for_its_next_piece() -> None:
     assert slow.answers == [BODY]
 
 
-def test_a_reply_that_stops_in_the_middle_is_asked_for_again(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING, "taskq.worker")
+def answers_the_second(first: bytes, over: threading.Event) -> tuple[list[object], Callable[[socket.socket], None]]:
+    """Return what says ``first`` on the first connection and the whole reply on others, and where it notes them."""
     served: list[object] = []
 
     def serve(connection: socket.socket) -> None:
         connection.recv(100)
         served.append(connection)
-        connection.sendall(REPLY if len(served) > 1 else REPLY[:-4])
+        connection.sendall(REPLY if len(served) > 1 else first)
         over.wait(PATIENCE)
 
+    return served, serve
+
+
+def test_a_reply_that_stops_in_the_middle_is_asked_for_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "taskq.worker")
     over = threading.Event()
+    served, serve = answers_the_second(REPLY[:-4], over)
     with Listener(serve) as server:
         slow = Slow(server.url, 0.3)
         slow.run(lambda: bool(slow.answers))
@@ -163,7 +169,7 @@ def test_a_reply_that_drips_without_an_end_is_given_up(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "taskq.worker")
-    monkeypatch.setattr(module, "WHOLE_REPLY", 0.4)
+    monkeypatch.setattr(module, "WHOLE", 0.4)
     over = threading.Event()
     with Listener(in_pieces(0.05, over)) as server:
         slow = Slow(server.url, 5.0)
@@ -233,7 +239,7 @@ def test_a_large_call_that_drips_without_an_end_is_given_up(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "taskq.worker")
-    monkeypatch.setattr(module, "WHOLE_REPLY", 0.8)
+    monkeypatch.setattr(module, "WHOLE", 0.8)
     taker = Taker(0.1)
     with Listener(taker) as server:
         slow = Slow(server.url, 5.0)
@@ -245,15 +251,8 @@ def test_a_large_call_that_drips_without_an_end_is_given_up(
 
 def test_garbage_instead_of_a_reply_ends_the_connection(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "taskq.worker")
-    served: list[object] = []
-
-    def serve(connection: socket.socket) -> None:
-        connection.recv(100)
-        served.append(connection)
-        connection.sendall(REPLY if len(served) > 1 else b"HTTP/1.1 400\r\n\r\n")
-        over.wait(PATIENCE)
-
     over = threading.Event()
+    served, serve = answers_the_second(b"HTTP/1.1 400\r\n\r\n", over)
     with Listener(serve) as server:
         slow = Slow(server.url, 5.0)
         slow.run(lambda: bool(slow.answers))

@@ -14,6 +14,8 @@ from machines import SOAK
 from taskq.errors import clean
 
 SHARES = 20  # of a soak's examples that each gets: there are some two hundred fuzz tests, not four machines
+REASONS = [b"cancelled", b"purged", b"expired", b"crashed", b"lost", b"unknown", b"moved next b 1800000000000000",
+           b"moved next b dead"]  # fmt: skip
 DEEP = (b"\x91" * 3000, b"\x81\xa1x" * 3000, b"\xd4\x01\x90" * 200)
 ENDLESS = (b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff",
            b"\xc9\xff\xff\xff\xff\x01", b"\xdd\x00\xff\xff\xff" * 100, b"\xdc\xff\xff" * 100)  # fmt: skip

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from machines import TIMED
-from mutations import DEEP, ENDLESS, HOSTILE, fuzzed, is_one_line, mutated, peak_of
+from mutations import DEEP, ENDLESS, HOSTILE, REASONS, fuzzed, is_one_line, mutated, peak_of
 
 from taskq import TaskQ
 from taskq.broker.finishing import finish_of, follow_ups, read_message
@@ -253,18 +253,6 @@ def test_a_supervisor_judges_for_a_child_that_died_whatever_its_job_was(data, st
     assert_fits(verdicts.crashed(lease, "the child died", signer))
     assert_fits(verdicts.over_limit(lease, 5.0, {}, "w", NOW, signer))
     assert_fits(verdicts.revoked(lease, "w", NOW, signer))
-
-
-REASONS = [
-    b"cancelled",
-    b"purged",
-    b"expired",
-    b"crashed",
-    b"lost",
-    b"unknown",
-    b"moved next b 1800000000000000",
-    b"moved next b dead",
-]
 
 
 @fuzzed(250)

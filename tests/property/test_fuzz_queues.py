@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from machines import TIMED
-from mutations import HOSTILE, fuzzed, is_one_line, mutated
+from mutations import HOSTILE, REASONS, fuzzed, is_one_line, mutated
 from servers import TestServer
 
 from taskq import TaskQ
@@ -48,15 +48,6 @@ LINK = ("next", "l0", 0, sent("add"))
 LINKED = sent("add", link=[LINK], link_error=[LINK], takes={"link": [0], "link_error": [0]}, result_ttl=60, root="q/r")
 STORED = [b"1700000000000;" + data for data in (sent("add"), sent("fail"), sent("nothing"), LINKED)]
 STATES = [b"1;0;0;0;0", b"3;1;0;1;2\n" + add_error(b"", ErrorInfo("ValueError", "why"))]
-REASONS = [
-    b"cancelled",
-    b"expired",
-    b"crashed",
-    b"lost",
-    b"unknown",
-    b"moved next b 1800000000000000",
-    b"moved next b dead",
-]
 stored, states, reasons = mutated(STORED), mutated(STATES), mutated(REASONS)
 ids = mutated([b"victim", b"other"]) | st.sampled_from(HOSTILE)
 scores = st.sampled_from([0.0, -5.0, 1e300, -1e300, float("inf"), float("-inf")])

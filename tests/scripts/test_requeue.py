@@ -67,6 +67,14 @@ def test_a_job_is_as_new_so_that_it_may_start(kit: Kit):
     assert kit.claim(1) == [("a", "1")]
 
 
+def test_a_counter_that_hands_made_no_number_counts_anew(kit: Kit):
+    seed(kit)
+    kit.seed(meta={"requeued": "many"})
+    assert kit.run(jobs.requeue(kit.keys, ["a", "b"])) == 2
+    assert kit.read("meta")["requeued"] == "2"
+    assert set(kit.read("ready")) == {"a", "b"}
+
+
 def test_an_id_given_twice_is_put_back_once(kit: Kit):
     seed(kit)
     assert kit.run(jobs.requeue(kit.keys, ["a", "a"])) == 1
